@@ -1,0 +1,45 @@
+# The Debian packages that each group needs. One list for people and for script/bootstrap.
+# Group "test" contains "build"; "demo" contains "build"; "all-tests" contains "test".
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2034 # the lists are used where this file is read
+
+packages_build=(
+  ca-certificates git g++ cmake ninja-build
+  libcli11-dev libfmt-dev # the mete command
+)
+
+packages_demo=(
+  redis-server redis-tools
+  python3
+)
+
+packages_test=(
+  # A second compiler with its sanitizers, and GoogleTest.
+  clang libclang-rt-14-dev llvm googletest libgtest-dev libgmock-dev libbenchmark-dev
+  # What checks sources and objects.
+  clang-format clang-tidy shellcheck binutils file
+  # valgrind refuses to start without libc6-dbg, which it only recommends.
+  valgrind libc6-dbg gdb strace
+  pkg-config python3 procps util-linux
+  # Programs that the tests run on mete.
+  redis-server redis-tools memcached lua5.4 perl ruby php-cli sqlite3 ghostscript
+  libpython3.11-testsuite # CPython's own regression tests, for /usr/bin/python3
+  # The rivals that results are compared with.
+  libmimalloc2.0 libjemalloc2
+)
+
+packages_all_tests=(
+  nginx-light postgresql wrk apache2-utils
+  g++-aarch64-linux-gnu qemu-user
+  libtcmalloc-minimal4 libtbbmalloc2
+)
+
+# Packages that come with a service which Debian starts on installation.
+services_of_package() {
+  case $1 in
+    redis-server) echo redis-server ;;
+    memcached) echo memcached ;;
+    nginx-light) echo nginx ;;
+    postgresql) echo postgresql ;;
+  esac
+}

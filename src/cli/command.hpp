@@ -1,0 +1,49 @@
+// What the subcommands of `mete` share: how they are called, fail and split their arguments.
+//
+// A subcommand is one pair of files with one function; main.cpp names it in its table. It reports
+// its own errors by throwing `command_error`, which ends in one line on standard error.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <CLI/App.hpp>
+#include <cstddef>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace mete::cli {
+
+// Exit statuses. Subcommands that run a program use those of env(1), nohup(1) and timeout(1), so
+// that a status below 125 is always the program's own.
+inline constexpr int status_usage = 2;            // `mete` itself was called wrongly
+inline constexpr int status_failed = 125;         // mete's own failure: the program was not run
+inline constexpr int status_not_executable = 126; // the program is there but cannot be executed
+inline constexpr int status_not_found = 127;      // the program is not there
+
+class command_error : public std::runtime_error {
+public:
+  command_error(int status, const std::string& message)
+      : std::runtime_error(message), m_status(status) {}
+  int status() const { return m_status; }
+
+private:
+  int m_status;
+};
+
+// "mete <command>: <message>", one line on standard error.
+void report(const std::string& command, const std::string& message);
+
+// A parser whose help reads like every other one's. `usage` is the line after "Usage: ".
+std::unique_ptr<CLI::App> make_parser(const std::string& description, const std::string& usage);
+
+// Arguments before and from the program on. "--" ends the options and is dropped; without it the
+// first argument that is neither an option of `parser` nor the value of one starts the program.
+struct split_arguments {
+  std::vector<std::string> own;
+  std::vector<std::string> program;
+};
+split_arguments split_at_program(const CLI::App& parser, const std::vector<std::string>& arguments);
+
+} // namespace mete::cli

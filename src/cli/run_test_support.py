@@ -1,0 +1,124 @@
+"""What the tests of `mete run` share: building programs, calling the command, judging it.
+
+A small library that passes malloc on to the C library stands in for libmete.so, so that these tests
+are about the command alone. It is copied, with the command, into a tree of its own that any user
+may read, because some cases run as another user.
+
+SPDX-License-Identifier: MIT
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+METE = None      # the copy under test: <prefix>/bin/mete
+LIBRARY = None   # the stand-in: <prefix>/lib/libmete.so
+FOLDER = None    # for everything that a test builds
+COMPILERS = []
+NOBODY = 65534
+
+STAND_IN = """
+#include <stddef.h>
+void *__libc_malloc(size_t); void __libc_free(void *);
+void *__libc_calloc(size_t, size_t); void *__libc_realloc(void *, size_t);
+void *malloc(size_t n) { return __libc_malloc(n); }
+void free(void *p) { __libc_free(p); }
+void *calloc(size_t n, size_t m) { return __libc_calloc(n, m); }
+void *realloc(void *p, size_t n) { return __libc_realloc(p, n); }
+"""
+
+# Tells whether the library is in this process, and that malloc works.
+PROGRAM = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+int main(int argc, char **argv) {
+  static char line[4096];
+  FILE *maps = fopen("/proc/self/maps", "r");
+  int found = 0;
+  while (maps && fgets(line, sizeof line, maps)) found |= strstr(line, "/libmete.so") != NULL;
+  free(malloc(100));
+  puts(found ? "on mete" : "not on mete");
+  return argc > 1 ? atoi(argv[1]) : 0;
+}
+"""
+
+
+def build(name, source, *flags, compiler=None):
+    """Compiles `source`; raises SkipTest with the compiler's words where the machine cannot."""
+    path = os.path.join(FOLDER, name)
+    with open(path + ".c", "w") as file:
+        file.write(source)
+    command = [compiler or COMPILERS[0], "-O1", "-w", "-o", path, path + ".c", *flags]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        raise unittest.SkipTest(f"cannot build {name} ({' '.join(flags)}): {result.stderr[-200:]}")
+    return path
+
+
+def write(name, content, mode=0o755):
+    path = os.path.join(FOLDER, name)
+    with open(path, "wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+    os.chmod(path, mode)
+    return path
+
+
+def run(*arguments, env=None, options=(), **more):
+    """Runs `mete run <options> -- <arguments>`."""
+    environment = {key: value for key, value in os.environ.items()
+                   if key not in ("LD_PRELOAD", "METE_OPTIONS")}
+    environment.update(env or {})
+    return subprocess.run([METE, "run", *options, "--", *arguments], env=environment, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, **more)
+
+
+def as_nobody():
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+class RunTest(unittest.TestCase):
+    def check_runs(self, result, output, status=0):
+        self.assertEqual((result.stderr, result.stdout, result.returncode), ("", output, status))
+
+    def check_refused(self, result, status, *words):
+        """One line on standard error that names everything in `words`, and nothing was run."""
+        self.assertEqual(result.returncode, status, result.stderr)
+        self.assertEqual(result.stdout, "")
+        self.assertRegex(result.stderr, r"\Amete run: [^\n]+\n\Z")
+        for word in words:
+            self.assertIn(word, result.stderr)
+
+
+def prepare(mete, compilers):
+    """Sets the globals up: the tree with the copy of the command and the stand-in."""
+    global METE, LIBRARY, FOLDER
+    FOLDER = os.path.realpath(tempfile.mkdtemp(prefix="mete_run_test_"))
+    os.chmod(FOLDER, 0o755)
+    COMPILERS.extend(each for each in compilers if shutil.which(each))
+    if not COMPILERS:
+        sys.exit(f"none of the compilers {', '.join(compilers)} is here; name one with --cc")
+    for folder in ("bin", "lib"):
+        os.mkdir(os.path.join(FOLDER, folder))
+    METE = shutil.copy(mete, os.path.join(FOLDER, "bin", "mete"))
+    LIBRARY = build("lib/libmete.so", STAND_IN, "-shared", "-fPIC")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mete", required=True, help="the command to test")
+    parser.add_argument("--cc", action="append", help="a C compiler (repeatable)")
+    parser.add_argument("tests", nargs="*", help="Class or Class.test; all when none is named")
+    arguments = parser.parse_args()
+    os.umask(0o022)
+    prepare(arguments.mete, arguments.cc or ["gcc", "clang"])
+    try:
+        program = unittest.main(argv=[sys.argv[0], "-v", *arguments.tests], exit=False)
+    finally:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    sys.exit(not program.result.wasSuccessful())

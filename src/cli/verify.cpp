@@ -1,0 +1,125 @@
+// Asking the loader whose malloc a program gets. See verify.hpp.
+//
+// SPDX-License-Identifier: MIT
+#include "cli/verify.hpp"
+
+#include "cli/command.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace mete::cli {
+namespace {
+
+std::vector<char*> pointers_to(std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (std::string& text : texts)
+    pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+std::string read_all(int descriptor) {
+  std::string text;
+  std::array<char, 16384> buffer;
+  for (;;) {
+    const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
+    if (count > 0)
+      text.append(buffer.data(), static_cast<std::size_t>(count));
+    else if (count == 0 || errno != EINTR)
+      return text;
+  }
+}
+
+// What the loader of `image` says in trace mode.
+std::string trace(const std::string& image, std::vector<std::string> environment) {
+  std::erase_if(environment, [](const std::string& each) {
+    return each.starts_with("LD_DEBUG=") || each.starts_with("LD_DEBUG_OUTPUT=");
+  });
+  environment.insert(environment.end(), {"LD_TRACE_LOADED_OBJECTS=1", "LD_WARN=yes",
+                                         "LD_BIND_NOW=yes", "LD_DEBUG=bindings"});
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    throw command_error(status_failed,
+                        fmt::format("no pipe for --verify: {}", std::strerror(errno)));
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, ends[1], 2);
+  std::vector<std::string> arguments{image};
+  pid_t child = -1;
+  const int error = ::posix_spawn(&child, image.c_str(), &actions, nullptr,
+                                  pointers_to(arguments).data(), pointers_to(environment).data());
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::close(ends[1]);
+  const std::string text = error == 0 ? read_all(ends[0]) : std::string();
+  ::close(ends[0]);
+  if (error != 0)
+    throw command_error(status_failed, fmt::format("cannot start '{}' for --verify: {}", image,
+                                                   std::strerror(error)));
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return text;
+}
+
+// Takes what stands between `before` and `after`, and `text` to behind it; empty when absent.
+std::string take_between(std::string_view& text, std::string_view before, std::string_view after) {
+  const std::size_t start = text.find(before);
+  const std::size_t from = start + before.size();
+  const std::size_t end = start == text.npos ? text.npos : text.find(after, from);
+  if (end == text.npos)
+    return {};
+  std::string taken(text.substr(from, end - from));
+  text.remove_prefix(end + after.size());
+  return taken;
+}
+
+} // namespace
+
+std::vector<symbol_binding> parse_bindings(std::string_view trace) {
+  // "   4711:  binding file USER [0] to PROVIDER [0]: normal symbol `NAME' [VERSION]"
+  std::vector<symbol_binding> bindings;
+  while (!trace.empty()) {
+    const std::size_t end = std::min(trace.find('\n'), trace.size());
+    std::string_view line = trace.substr(0, end);
+    trace.remove_prefix(std::min(end + 1, trace.size()));
+    symbol_binding binding;
+    binding.user = take_between(line, "binding file ", " [");
+    binding.provider = take_between(line, "] to ", " [");
+    binding.symbol = take_between(line, "symbol `", "'");
+    if (!binding.symbol.empty())
+      bindings.push_back(std::move(binding));
+  }
+  return bindings;
+}
+
+void verify_preload(const std::string& image, const std::string& library,
+                    const std::vector<std::string>& environment) {
+  bool uses_malloc = false;
+  for (const symbol_binding& binding : parse_bindings(trace(image, environment))) {
+    const bool allocates = binding.symbol == "malloc" || binding.symbol == "free";
+    if (!allocates || binding.user == library)
+      continue;
+    if (binding.provider != library)
+      throw command_error(status_failed,
+                          fmt::format("'{}' does not run on mete: its {} comes from '{}'; see "
+                                      "docs/mete-run.md, \"When it cannot work\"",
+                                      image, binding.symbol, binding.provider));
+    uses_malloc = true;
+  }
+  if (!uses_malloc)
+    throw command_error(status_failed,
+                        fmt::format("'{}' does not run on mete: nothing that it loads asks for "
+                                    "malloc; it may be no program of the C library's",
+                                    image));
+}
+
+} // namespace mete::cli

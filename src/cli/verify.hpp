@@ -1,0 +1,31 @@
+// The proof that a program gets its memory from mete.
+//
+// The dynamic loader itself is asked: in its trace mode (what `ldd -r` uses) it loads the program
+// with everything it links, binds all symbols and ends, without running any of the program's code.
+// With LD_DEBUG=bindings it prints who uses whose malloc and free on the way. That is a statement
+// of the same loader, the same files and the same environment that the program then starts with.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mete::cli {
+
+// One line of the loader's: `user` calls `symbol` in `provider`.
+struct symbol_binding {
+  std::string user;
+  std::string provider;
+  std::string symbol;
+};
+
+std::vector<symbol_binding> parse_bindings(std::string_view trace);
+
+// Throws command_error unless every malloc and free that is bound at the start of `image` is
+// that of `library`. REQUIRES: `environment` holds LD_PRELOAD with `library`.
+void verify_preload(const std::string& image, const std::string& library,
+                    const std::vector<std::string>& environment);
+
+} // namespace mete::cli

@@ -1,0 +1,33 @@
+// Reading what the loader prints about symbol bindings. The loader itself is in run_test.py.
+//
+// SPDX-License-Identifier: MIT
+#include "cli/verify.hpp"
+
+#include <gtest/gtest.h>
+
+namespace mete::cli {
+namespace {
+
+TEST(parse_bindings, takes_user_provider_and_symbol) {
+  const auto found = parse_bindings(
+      "      4711:\tbinding file /bin/a b [0] to /lib/m.so [0]: normal symbol `malloc' "
+      "[GLIBC_2.2.5]\n"
+      "      4711:\t\n"
+      "      4711:\tbinding file /lib/m.so [0] to /lib/c.so [0]: normal symbol `abort'\n");
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].user, "/bin/a b");
+  EXPECT_EQ(found[0].provider, "/lib/m.so");
+  EXPECT_EQ(found[0].symbol, "malloc");
+  EXPECT_EQ(found[1].symbol, "abort");
+}
+
+TEST(parse_bindings, ignores_everything_else) {
+  EXPECT_TRUE(parse_bindings("").empty());
+  EXPECT_TRUE(parse_bindings("\n\n").empty());
+  EXPECT_TRUE(parse_bindings("undefined symbol: malloc (./a)\n").empty());
+  EXPECT_TRUE(
+      parse_bindings(" 1: binding file /bin/a [0] to /lib/m.so [0]: normal symbol `mal").empty());
+}
+
+} // namespace
+} // namespace mete::cli

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+#include "front/allocate.hpp"
+
+#include "base/bits.hpp"
+#include "base/check.hpp"
+#include "front/explicit_heap.hpp"
+#include "front/initialise.hpp"
+#include "front/maintenance.hpp"
+#include "front/thread.hpp"
+#include "heap/big.hpp"
+#include "heap/cache.hpp"
+#include "os/memory.hpp"
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+
+namespace mete::front {
+namespace {
+
+[[gnu::cold]] void* out_of_memory() {
+  errno = ENOMEM;
+  return nullptr;
+}
+
+// --- Allocating -------------------------------------------------------------------------------
+
+// For threads without a heap: straight from the shared one.
+[[gnu::cold]] void* allocate_shared(unsigned class_index) {
+  initialise();
+  shared_heap_guard shared;
+  void* block = nullptr;
+  unsigned fresh_from = 0;
+  if (shared.get() == nullptr || shared.get()->take(class_index, &block, 1, fresh_from) == 0)
+    return out_of_memory();
+  return block;
+}
+
+void* allocate_class(unsigned class_index) {
+  heap::cache_bin& bin = heap::this_thread.bins[class_index];
+  if (*bin.top != nullptr)
+    return *bin.top--;
+  heap::heap* const h = own_heap();
+  if (h == nullptr) [[unlikely]]
+    return allocate_shared(class_index);
+  void* block = nullptr;
+  bool due = false;
+  {
+    heap::owner_guard inside(h->lock);
+    block = heap::refill(*h, heap::this_thread, class_index);
+    due = count_slow_path(*h);
+  }
+  if (due) [[unlikely]]
+    tick(*h);
+  return block != nullptr ? block : out_of_memory();
+}
+
+page::grant allocate_big(std::size_t size, std::size_t alignment) {
+  if (size > PTRDIFF_MAX)
+    return {};
+  initialise();
+  return heap::allocate_big(size, alignment);
+}
+
+// --- Freeing ----------------------------------------------------------------------------------
+
+[[gnu::cold]] void deallocate_shared(heap::slab& s, void* block, std::uint32_t tag) {
+  shared_heap_guard shared;
+  heap::heap* const h = shared.get();
+  if (h == nullptr)
+    return; // no memory for a heap: the block is lost, as little as it is
+  if ((tag ^ h->tag()) < heap::tag_class_end)
+    h->put(block);
+  else
+    h->put_remote(s, block);
+}
+
+void deallocate_in_slab(void* block, const page::location& where, std::uint32_t tag) {
+  auto& s = *static_cast<heap::slab*>(where.descriptor->load(std::memory_order_relaxed));
+  heap::heap* const h = own_heap();
+  if (h == nullptr) [[unlikely]]
+    return deallocate_shared(s, block, tag);
+  bool due = false;
+  {
+    heap::owner_guard inside(h->lock);
+    if ((tag ^ h->tag()) < heap::tag_class_end)
+      heap::overflow(*h, heap::this_thread, s.class_index, block);
+    else
+      h->put_remote(s, block);
+    due = count_slow_path(*h);
+  }
+  if (due) [[unlikely]]
+    tick(*h);
+}
+
+// --- Resizing ---------------------------------------------------------------------------------
+
+// Whether a block of `usable` bytes may serve `size`: a smaller block would not save much.
+bool worth_keeping(std::size_t usable, std::size_t size) {
+  return size <= usable && size >= usable - usable / 4;
+}
+
+void* move_block(void* block, std::size_t usable, std::size_t size) {
+  void* const moved = allocate(size);
+  if (moved == nullptr)
+    return nullptr;
+  std::memcpy(moved, block, usable < size ? usable : size);
+  deallocate(block);
+  return moved;
+}
+
+struct live_block {
+  page::location where;
+  std::size_t usable;
+  bool in_slab;
+};
+
+// Reports an address where no block lives as misuse `what`.
+live_block find_block(const char* what, const void* block) {
+  const page::location where = page::locate(block);
+  if (where.tag != nullptr &&
+      where.tag->load(std::memory_order_relaxed) >> page::tag_owner_shift != 0) {
+    const auto& s = *static_cast<heap::slab*>(where.descriptor->load(std::memory_order_relaxed));
+    return {where, s.info().block_bytes, true};
+  }
+  const std::size_t usable = heap::big_bytes(const_cast<void*>(block), where);
+  if (usable == 0) [[unlikely]]
+    heap::report_no_block(what, block);
+  return {where, usable, false};
+}
+
+} // namespace
+
+void* allocate_slow(std::size_t size) {
+  if (size <= heap::max_slab_block_bytes) [[likely]]
+    return allocate_class(heap::class_of(size == 0 ? 1 : size));
+  const page::grant result = allocate_big(size, 1);
+  return result.begin != nullptr ? result.begin : out_of_memory();
+}
+
+void deallocate_slow(void* block) {
+  if (block == nullptr)
+    return;
+  const page::location where = page::locate(block);
+  if (where.tag != nullptr) {
+    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
+    if (tag >> page::tag_owner_shift != 0) [[likely]]
+      return deallocate_in_slab(block, where, tag);
+  }
+  forget_big(block, where);
+  heap::release_big(block, where);
+  after_big_free();
+}
+
+void* allocate_zeroed(std::size_t size) {
+  if (size <= heap::max_table_bytes) {
+    void* const block = allocate(size);
+    return block != nullptr ? std::memset(block, 0, size) : nullptr;
+  }
+  page::grant result{};
+  if (size <= heap::max_slab_block_bytes) {
+    heap::heap* const h = own_heap();
+    const unsigned class_index = heap::class_of(size);
+    if (h == nullptr) [[unlikely]] {
+      result.begin = static_cast<char*>(allocate_shared(class_index));
+    } else {
+      heap::owner_guard inside(h->lock);
+      result.begin = static_cast<char*>(
+          heap::take_for_calloc(*h, heap::this_thread, class_index, result.zeroed));
+    }
+  } else {
+    result = allocate_big(size, 1);
+  }
+  if (result.begin == nullptr)
+    return out_of_memory();
+  return result.zeroed ? result.begin : std::memset(result.begin, 0, size);
+}
+
+void* allocate_aligned(std::size_t alignment, std::size_t size) {
+  METE_DEBUG_CHECK(is_power_of_two(alignment));
+  if (alignment <= block_alignment)
+    return allocate(size);
+  const unsigned class_index = heap::aligned_class_of(size == 0 ? 1 : size, alignment);
+  if (class_index < heap::class_count)
+    return allocate(heap::size_classes[class_index].block_bytes);
+  const page::grant result = allocate_big(size == 0 ? 1 : size, alignment);
+  return result.begin != nullptr ? result.begin : out_of_memory();
+}
+
+void* reallocate(void* block, std::size_t size) {
+  if (block == nullptr)
+    return allocate(size);
+  const live_block found = find_block("invalid realloc", block);
+  if (size > PTRDIFF_MAX)
+    return out_of_memory();
+  if (worth_keeping(found.usable, size))
+    return block;
+  if (found.in_slab) {
+    if (size <= heap::max_slab_block_bytes && size != 0 &&
+        heap::size_classes[heap::class_of(size)].block_bytes == found.usable)
+      return block;
+  } else {
+    void* const resized = heap::resize_big(block, found.where, size);
+    if (resized != nullptr)
+      return resized;
+  }
+  return move_block(block, found.usable, size);
+}
+
+std::size_t usable_size(const void* block) {
+  return block == nullptr ? 0 : find_block("invalid malloc_usable_size", block).usable;
+}
+
+std::size_t good_size(std::size_t size) {
+  if (size <= heap::max_slab_block_bytes)
+    return heap::size_classes[heap::class_of(size == 0 ? 1 : size)].block_bytes;
+  initialise();
+  return size > PTRDIFF_MAX ? 0 : align_up(size, os::page_bytes);
+}
+
+} // namespace mete::front

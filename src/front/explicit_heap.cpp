@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+#include "front/explicit_heap.hpp"
+
+#include "base/bits.hpp"
+#include "base/list.hpp"
+#include "front/allocate.hpp"
+#include "front/initialise.hpp"
+#include "front/maintenance.hpp"
+#include "heap/big.hpp"
+#include "heap/registry.hpp"
+#include "mete/mete.h"
+#include "page/metadata.hpp"
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+namespace mete::heap {
+
+struct keeper {
+  keeper* next;
+  keeper* previous;
+  void* block;
+  mete_heap* home;
+};
+
+} // namespace mete::heap
+
+struct mete_heap {
+  mete::ranked_lock lock{mete::lock_rank::explicit_heap};
+  mete::heap::heap* slabs = nullptr;
+  mete::intrusive_list<mete::heap::keeper> big_blocks;
+};
+
+namespace mete::front {
+namespace {
+
+using heap::keeper;
+
+// While there is no keeper at all, freeing a big block need not look for one.
+constinit std::atomic<std::size_t> keepers{0};
+
+void drop_keeper(keeper* kept) {
+  page::release_metadata(kept, sizeof(keeper));
+  keepers.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// Allocates in the heap's slabs. `zeroed` if the block reads as zero.
+void* take_small(mete_heap& home, unsigned class_index, bool& zeroed) {
+  lock_guard guard(home.lock);
+  heap::owner_guard inside(home.slabs->lock);
+  void* block = nullptr;
+  unsigned fresh_from = 0;
+  if (home.slabs->take(class_index, &block, 1, fresh_from) == 0)
+    return nullptr;
+  zeroed = fresh_from == 0;
+  return block;
+}
+
+void* take_big(mete_heap& home, std::size_t size, std::size_t alignment, bool& zeroed) {
+  auto* const kept = static_cast<keeper*>(page::allocate_metadata(sizeof(keeper)));
+  if (kept == nullptr)
+    return nullptr;
+  const page::grant result = heap::allocate_big(size, alignment);
+  if (result.begin == nullptr) {
+    page::release_metadata(kept, sizeof(keeper));
+    return nullptr;
+  }
+  zeroed = result.zeroed;
+  kept->block = result.begin;
+  kept->home = &home;
+  heap::set_keeper(result.begin, page::locate(result.begin), kept);
+  keepers.fetch_add(1, std::memory_order_relaxed);
+  lock_guard guard(home.lock);
+  home.big_blocks.push_back(kept);
+  return result.begin;
+}
+
+void* allocate_in(mete_heap& home, std::size_t alignment, std::size_t size, bool zero) {
+  const std::size_t wanted = size == 0 ? 1 : size;
+  const unsigned class_index = heap::aligned_class_of(wanted, alignment);
+  bool zeroed = false;
+  void* block = nullptr;
+  if (class_index < heap::class_count)
+    block = take_small(home, class_index, zeroed);
+  else if (wanted <= PTRDIFF_MAX)
+    block = take_big(home, wanted, alignment, zeroed);
+  if (block == nullptr)
+    errno = ENOMEM;
+  else if (zero && !zeroed)
+    std::memset(block, 0, wanted);
+  return block;
+}
+
+// After this, no block of `slabs` is in any outbox, and no freer is on its way to it.
+// REQUIRES: the maintenance lock.
+void deliver_all_outboxes() {
+  for (unsigned index = 0; index < heap::heap_count(); ++index)
+    if (heap::heap* const h = heap::heap_at(index); h != nullptr)
+      with_heap(*h, [&] { h->deliver_outbox(); });
+}
+
+} // namespace
+
+void forget_big(void* block, const page::location& where) {
+  if (keepers.load(std::memory_order_relaxed) == 0 || heap::big_bytes(block, where) == 0)
+    return;
+  keeper* const kept = heap::keeper_of(block, where);
+  if (kept == nullptr)
+    return;
+  {
+    lock_guard guard(kept->home->lock);
+    kept->home->big_blocks.remove(kept);
+  }
+  heap::set_keeper(block, where, nullptr);
+  drop_keeper(kept);
+}
+
+} // namespace mete::front
+
+// --- mete.h -----------------------------------------------------------------------------------
+
+using namespace mete;
+
+extern "C" {
+
+mete_heap* mete_heap_create() noexcept {
+  front::initialise();
+  lock_guard guard(front::maintenance_lock);
+  void* const memory = page::allocate_metadata(sizeof(mete_heap));
+  if (memory != nullptr) {
+    auto* const home = new (memory) mete_heap;
+    home->slabs = heap::create_shared_heap(home->lock);
+    if (home->slabs != nullptr)
+      return home;
+    page::release_metadata(memory, sizeof(mete_heap));
+  }
+  errno = ENOMEM;
+  return nullptr;
+}
+
+void mete_heap_destroy(mete_heap* home) noexcept {
+  if (home == nullptr)
+    return;
+  {
+    lock_guard guard(front::maintenance_lock);
+    front::deliver_all_outboxes();
+    heap::owner_guard inside(home->slabs->lock);
+    home->slabs->drain_pending();
+    home->slabs->release_everything();
+  }
+  while (heap::keeper* const kept = home->big_blocks.pop_front()) {
+    const page::location where = page::locate(kept->block);
+    heap::set_keeper(kept->block, where, nullptr);
+    heap::release_big(kept->block, where);
+    front::drop_keeper(kept);
+  }
+  {
+    lock_guard guard(front::maintenance_lock);
+    heap::destroy_shared_heap(*home->slabs);
+    page::release_metadata(home, sizeof(mete_heap));
+  }
+  front::after_big_free();
+}
+
+void* mete_heap_malloc(mete_heap* home, std::size_t size) noexcept {
+  return front::allocate_in(*home, 1, size, false);
+}
+
+void* mete_heap_calloc(mete_heap* home, std::size_t count, std::size_t size) noexcept {
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(count, size, &bytes)) {
+    errno = ENOMEM;
+    return nullptr;
+  }
+  return front::allocate_in(*home, 1, bytes, true);
+}
+
+void* mete_heap_aligned_alloc(mete_heap* home, std::size_t alignment, std::size_t size) noexcept {
+  if (!is_power_of_two(alignment)) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  return front::allocate_in(*home, alignment, size, false);
+}
+
+void* mete_heap_realloc(mete_heap* home, void* block, std::size_t size) noexcept {
+  if (block == nullptr)
+    return mete_heap_malloc(home, size);
+  const std::size_t usable = front::usable_size(block);
+  if (size <= usable && size >= usable / 2)
+    return block;
+  void* const moved = mete_heap_malloc(home, size);
+  if (moved == nullptr)
+    return nullptr;
+  std::memcpy(moved, block, usable < size ? usable : size);
+  front::deallocate(block);
+  return moved;
+}
+
+void mete_heap_free(mete_heap*, void* block) noexcept { front::deallocate(block); }
+
+} // extern "C"

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include "front/initialise.hpp"
+
+#include "base/check.hpp"
+#include "base/options.hpp"
+#include "front/fork.hpp"
+#include "front/statistics.hpp"
+#include "front/thread.hpp"
+#include "mete/mete.h"
+#include "os/barrier.hpp"
+#include "os/memory.hpp"
+#include "os/thread.hpp"
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <sched.h>
+#include <unistd.h>
+
+namespace mete::front {
+namespace {
+
+enum : int { untouched, under_way, done };
+constinit std::atomic<int> state{untouched};
+constinit bool options_read = false;
+
+// The environment may not be there yet when the dynamic loader itself allocates; then the
+// constructor below comes back to it.
+void read_options() {
+  if (options_read || environ == nullptr)
+    return;
+  options_read = true;
+  if (const char* text = ::secure_getenv("METE_OPTIONS"); text != nullptr)
+    parse_options(text);
+}
+
+[[gnu::constructor(101)]] void start_with_process() {
+  initialise();
+  read_options();
+  static constinit bool registered = false;
+  if (!registered) {
+    registered = true;
+    register_for_fork();
+    if (option(options.verbose) != 0) {
+      message line;
+      line << "version " << METE_VERSION << " active in pid " << static_cast<int>(::getpid())
+           << " (" << program_invocation_short_name << ")";
+      line.print();
+    }
+  }
+}
+
+[[gnu::destructor]] void end_with_process() {
+  if (option(options.stats_at_exit) != 0)
+    print_statistics();
+}
+
+} // namespace
+
+void initialise() {
+  if (state.load(std::memory_order_acquire) == done)
+    return;
+  int expected = untouched;
+  if (!state.compare_exchange_strong(expected, under_way, std::memory_order_acquire)) {
+    while (state.load(std::memory_order_acquire) != done)
+      ::sched_yield();
+    return;
+  }
+  os::initialise_memory();
+  os::initialise_barriers();
+  read_options();
+  os::register_thread_exit(thread_exit);
+  state.store(done, std::memory_order_release);
+}
+
+} // namespace mete::front

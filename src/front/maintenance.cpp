@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+#include "front/maintenance.hpp"
+
+#include "base/futex.hpp"
+#include "front/thread.hpp"
+#include "heap/cache.hpp"
+#include "heap/registry.hpp"
+#include "os/memory.hpp"
+#include "os/system.hpp"
+#include "os/thread.hpp"
+#include "page/region.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace mete::front {
+
+constinit ranked_lock maintenance_lock{lock_rank::maintenance};
+
+namespace {
+
+constexpr std::uint32_t cache_tick_ms = 100;
+constexpr std::uint8_t quiet_rounds_needed = 5; // more than slabs need to count as idle
+constexpr std::size_t inline_budget_bytes = 8 * MiB;
+constexpr unsigned background_rounds_idle = 8;
+
+std::uint32_t decay_ms() { return static_cast<std::uint32_t>(option(options.decay_ms)); }
+std::uint32_t round_interval_ms() { return std::max(decay_ms() / 4, 10u); }
+
+// --- The decay round --------------------------------------------------------------------------
+
+// True if nothing has happened in the heap for so long that there is nothing left to do in it.
+bool is_quiet(heap::heap& h) {
+  const std::uint32_t operations = h.operations.load(std::memory_order_relaxed);
+  if (operations != h.operations_at_round || !h.pending.empty()) {
+    h.operations_at_round = operations;
+    h.quiet_rounds = 0;
+    return false;
+  }
+  if (h.quiet_rounds == quiet_rounds_needed)
+    return true;
+  ++h.quiet_rounds;
+  return false;
+}
+
+// The stretches of neighbouring pages of one slab. The heap is not held: the pages are claimed.
+std::size_t purge_claimed(heap::heap::purge_item& item) {
+  std::size_t bytes = 0;
+  item.purged = true;
+  for (std::uint64_t pages = item.pages; pages != 0;) {
+    const auto first = static_cast<unsigned>(std::countr_zero(pages));
+    const auto length = static_cast<unsigned>(std::countr_one(pages >> first));
+    const std::size_t stretch = std::size_t{length} << os::page_shift;
+    if (os::purge(item.where->begin + (std::size_t{first} << os::page_shift), stretch))
+      bytes += stretch;
+    else
+      item.purged = false;
+    pages &= ~(low_bits(length) << first);
+  }
+  return bytes;
+}
+
+std::size_t decay_heap(heap::heap& h, bool settle) {
+  constexpr unsigned batch = 32;
+  heap::heap::purge_item items[batch];
+  std::size_t bytes = 0;
+  unsigned count = 0;
+  with_heap(h, [&] {
+    h.begin_decay_round(settle);
+    count = h.claim_purgeable(items, batch);
+    h.purging.store(count != 0, std::memory_order_relaxed);
+  });
+  while (count != 0) {
+    for (unsigned index = 0; index < count; ++index)
+      bytes += purge_claimed(items[index]);
+    with_heap(h, [&] {
+      h.finish_purge(items, count);
+      count = h.claim_purgeable(items, batch);
+      h.purging.store(count != 0, std::memory_order_relaxed);
+    });
+  }
+  return bytes;
+}
+
+// REQUIRES: the maintenance lock.
+std::size_t decay_round(bool settle, std::size_t budget) {
+  std::size_t bytes = 0;
+  for (unsigned index = 0; index < heap::heap_count(); ++index) {
+    heap::heap* const h = heap::heap_at(index);
+    if (h != nullptr && (settle || !is_quiet(*h)))
+      bytes += decay_heap(*h, settle);
+  }
+  return bytes + page::purge_runs_freed_before(os::coarse_now_ms() - decay_ms(), budget);
+}
+
+// --- The background thread --------------------------------------------------------------------
+
+struct background_state {
+  std::atomic<std::uint32_t> running{0};
+  std::atomic<bool> wanted{false};   // something came up since it last looked
+  std::atomic<bool> forbidden{false}; // the process may not have it
+  std::atomic<std::size_t> freed_bytes{0}; // to slabs, since it last existed
+  std::atomic<std::uint32_t> never{0};     // what it sleeps on
+};
+constinit background_state background;
+
+void background_rounds() {
+  std::size_t dirty_before = 0;
+  for (unsigned idle = 0; idle < background_rounds_idle;) {
+    const std::uint32_t begin_ms = os::coarse_now_ms();
+    std::size_t purged = 0;
+    {
+      lock_guard guard(maintenance_lock);
+      purged = decay_round(false, SIZE_MAX);
+    }
+    const std::size_t dirty = page::dirty_bytes();
+    const bool busy = background.wanted.exchange(false, std::memory_order_relaxed);
+    idle = purged == 0 && !busy && dirty == dirty_before ? idle + 1 : 0;
+    dirty_before = dirty;
+    // At most a twentieth of its time, however much there is to look at.
+    const std::uint32_t took_ms = os::coarse_now_ms() - begin_ms;
+    futex_wait_for(background.never, 0, std::max(round_interval_ms(), 20 * took_ms));
+  }
+}
+
+void background_main() {
+  renounce_heap();
+  do {
+    background_rounds();
+    background.freed_bytes.store(0, std::memory_order_relaxed);
+    background.running.store(0, std::memory_order_seq_cst);
+    // Whoever wanted something in between has seen `running`: then it is ours to do.
+  } while (background.wanted.load(std::memory_order_seq_cst) &&
+           background.running.exchange(1, std::memory_order_seq_cst) == 0);
+}
+
+// True if the thread is there, now or from now on.
+bool ensure_background() {
+  if (option(options.background) == 0 || background.forbidden.load(std::memory_order_relaxed))
+    return false;
+  if (!background.wanted.load(std::memory_order_relaxed))
+    background.wanted.store(true, std::memory_order_seq_cst);
+  if (background.running.load(std::memory_order_seq_cst) != 0)
+    return true;
+  if (background.running.exchange(1, std::memory_order_seq_cst) != 0)
+    return true;
+  if (os::start_thread(background_main, "mete-purger"))
+    return true;
+  background.running.store(0, std::memory_order_relaxed);
+  background.forbidden.store(true, std::memory_order_relaxed);
+  return false;
+}
+
+bool much_is_unused() {
+  const auto threshold = static_cast<std::size_t>(option(options.background_threshold));
+  return page::dirty_bytes() >= threshold ||
+         background.freed_bytes.load(std::memory_order_relaxed) >= threshold;
+}
+
+// --- By the way, in the threads themselves ----------------------------------------------------
+
+void purge_excess() {
+  const auto limit =
+      decay_ms() == 0 ? std::size_t{0} : static_cast<std::size_t>(option(options.dirty_limit));
+  if (page::dirty_bytes() <= limit || !maintenance_lock.try_lock())
+    return; // somebody is at it
+  page::purge_runs_above(limit);
+  maintenance_lock.unlock();
+}
+
+void decay_inline(std::uint32_t now_ms) {
+  static constinit std::atomic<std::uint32_t> last_round_ms{0};
+  if (now_ms - last_round_ms.load(std::memory_order_relaxed) < round_interval_ms() ||
+      !maintenance_lock.try_lock())
+    return;
+  last_round_ms.store(now_ms, std::memory_order_relaxed);
+  decay_round(false, inline_budget_bytes);
+  maintenance_lock.unlock();
+}
+
+void settle_dirty(std::uint32_t now_ms) {
+  purge_excess();
+  if (much_is_unused() && !ensure_background())
+    decay_inline(now_ms);
+}
+
+} // namespace
+
+void tick(heap::heap& h) {
+  const std::uint32_t now_ms = os::coarse_now_ms();
+  {
+    heap::owner_guard inside(h.lock);
+    background.freed_bytes.fetch_add(h.freed_since_tick, std::memory_order_relaxed);
+    h.freed_since_tick = 0;
+    if (now_ms - h.last_tick_ms >= cache_tick_ms) {
+      h.last_tick_ms = now_ms;
+      heap::shrink_idle(h, heap::this_thread);
+      h.deliver_outbox();
+      if (!h.pending.empty())
+        h.drain_pending();
+    }
+  }
+  settle_dirty(now_ms);
+}
+
+void after_big_free() { settle_dirty(os::coarse_now_ms()); }
+
+std::size_t collect() {
+  if (heap::heap* const own = heap::this_thread.owned; own != nullptr) {
+    heap::owner_guard inside(own->lock);
+    heap::empty_cache(*own, heap::this_thread);
+  }
+  lock_guard guard(maintenance_lock);
+  const std::size_t bytes = decay_round(true, 0);
+  return bytes + page::purge_runs_above(0);
+}
+
+void forget_background_thread() {
+  background.running.store(0, std::memory_order_relaxed);
+  background.wanted.store(false, std::memory_order_relaxed);
+}
+
+} // namespace mete::front

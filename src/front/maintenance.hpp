@@ -1,0 +1,55 @@
+// Maintenance: what keeps memory from staying where nobody uses it.
+//
+// Threads count what they do in slow paths and, every so often, tick: they deliver, shrink caches,
+// and see whether much is dirty. The real work is the decay round over all heaps and regions, done
+// by a background thread that exists only while there is something to give back, or, where that
+// thread may not be, by the ticks themselves.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "base/lock.hpp"
+#include "base/options.hpp"
+#include "heap/heap.hpp"
+
+namespace mete::front {
+
+// Held during a decay round, a collection, the preparation of a fork, and while an explicit heap is
+// made or destroyed.
+extern constinit ranked_lock maintenance_lock;
+
+// Runs `work` while the heap is held, whoever's it is. REQUIRES: the maintenance lock.
+template <class Work>
+void with_heap(heap::heap& h, Work work) {
+  const bool own = &h == heap::this_thread.owned;
+  if (own)
+    h.lock.enter();
+  else
+    h.lock.revoke();
+  work();
+  if (own)
+    h.lock.leave();
+  else
+    h.lock.restore();
+}
+
+// Counts one slow path; true when it is time to tick. REQUIRES: the caller is inside the heap.
+inline bool count_slow_path(heap::heap& h) {
+  const std::uint32_t operations = h.operations.load(std::memory_order_relaxed) + 1;
+  h.operations.store(operations, std::memory_order_relaxed);
+  return operations % 64 == 0 || h.freed_since_tick >= 1 * MiB;
+}
+
+// REQUIRES: the caller's thread owns the heap and holds no lock.
+void tick(heap::heap& h);
+
+// After a big block was freed: keeps the limit on dirty bytes. REQUIRES: no lock is held.
+void after_big_free();
+
+// Empties and purges everything that can be; returns the bytes purged.
+std::size_t collect();
+
+// In the child of a fork: the thread does not exist there.
+void forget_background_thread();
+
+} // namespace mete::front

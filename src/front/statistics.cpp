@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#include "front/statistics.hpp"
+
+#include "base/check.hpp"
+#include "front/initialise.hpp"
+#include "front/maintenance.hpp"
+#include "heap/mapping.hpp"
+#include "heap/registry.hpp"
+#include "page/metadata.hpp"
+#include "page/region.hpp"
+
+namespace mete::front {
+
+statistics take_statistics() {
+  initialise();
+  statistics result;
+  {
+    lock_guard guard(maintenance_lock);
+    for (unsigned index = 0; index < heap::heap_count(); ++index) {
+      heap::heap* const h = heap::heap_at(index);
+      if (h == nullptr)
+        continue;
+      ++result.heaps;
+      with_heap(*h, [&] {
+        const heap::heap_usage usage = h->usage();
+        result.slabs += usage.slabs;
+        result.slab_bytes += usage.slab_bytes;
+        result.small_bytes += usage.block_bytes;
+        result.slab_free_bytes += usage.free_bytes;
+        result.slab_purged_bytes += usage.purged_bytes;
+      });
+    }
+  }
+  const page::region_usage regions = page::regions_in_use();
+  result.reserved_bytes = regions.reserved_bytes;
+  result.committed_bytes = regions.committed_bytes;
+  result.dirty_bytes = regions.dirty_bytes;
+  result.free_run_bytes = regions.free_bytes;
+  result.regions = regions.regions;
+  result.metadata_bytes = regions.table_bytes + page::metadata_in_use().mapped_bytes;
+  const std::size_t in_use = regions.committed_bytes - regions.free_bytes;
+  result.big_bytes = in_use > result.slab_bytes ? in_use - result.slab_bytes : 0;
+  const heap::mapping_usage mappings = heap::mappings_in_use();
+  result.mapping_count = mappings.count;
+  result.mapping_bytes = mappings.bytes;
+  result.heaps_with_thread = heap::heaps_with_thread();
+  return result;
+}
+
+void print_statistics() {
+  const statistics s = take_statistics();
+  const struct {
+    const char* name;
+    std::size_t value;
+  } lines[] = {
+      {"live bytes", s.live_bytes()},
+      {"  in slabs (thread caches included)", s.small_bytes},
+      {"  medium and large", s.big_bytes},
+      {"  mappings of their own", s.mapping_bytes},
+      {"free in slabs", s.slab_free_bytes},
+      {"  of that purged", s.slab_purged_bytes},
+      {"free runs", s.free_run_bytes},
+      {"  of that dirty", s.dirty_bytes},
+      {"committed", s.committed_bytes},
+      {"metadata", s.metadata_bytes},
+      {"slabs", s.slabs},
+      {"heaps", s.heaps},
+      {"  with a thread", s.heaps_with_thread},
+      {"regions", s.regions},
+  };
+  for (const auto& each : lines) {
+    message text;
+    text << each.name << ": " << each.value;
+    text.print();
+  }
+}
+
+void check_all_invariants() {
+  page::check_region_invariants();
+  lock_guard guard(maintenance_lock);
+  for (unsigned index = 0; index < heap::heap_count(); ++index)
+    if (heap::heap* const h = heap::heap_at(index); h != nullptr)
+      with_heap(*h, [&] { h->check_invariants(); });
+}
+
+} // namespace mete::front

@@ -1,0 +1,32 @@
+// A thread's life with its heap: the first allocation attaches one, the thread's end gives it up.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "heap/heap.hpp"
+
+namespace mete::front {
+
+// The calling thread's heap, attached if need be; nullptr if it cannot have one (it is about to end,
+// or memory is out): then serve it with a shared_heap_guard.
+heap::heap* own_heap();
+
+// What threads without a heap use, one at a time.
+class [[nodiscard]] shared_heap_guard {
+public:
+  shared_heap_guard();
+  ~shared_heap_guard();
+  shared_heap_guard(const shared_heap_guard&) = delete;
+  shared_heap_guard& operator=(const shared_heap_guard&) = delete;
+
+  // nullptr if memory is out.
+  heap::heap* get() const;
+};
+
+// Makes the calling thread one without a heap, for good: mete's own.
+void renounce_heap();
+
+// Registered with os::register_thread_exit().
+void thread_exit();
+
+} // namespace mete::front

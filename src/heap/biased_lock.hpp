@@ -1,0 +1,99 @@
+// A lock that belongs to one thread: its owner enters and leaves by plain stores, anybody else pays.
+//
+// A heap's slow paths run under it, at a few instructions each. In exchange, everything a sleeping
+// thread has left behind can be reached: the purger delivers its outbox and purges inside its
+// slabs, fork finds every heap at rest, mete_collect() empties all of them.
+//
+//   owner:  inside = 1;  light barrier;  revoked?           other:  revoked = 1;  heavy barrier;
+//           yes: inside = 0, wait.  no: go on                       wait until inside == 0
+//
+// By the barriers, at least one sees the other. Source: D. Dice, H. Huang, M. Yang, "Asymmetric
+// Dekker synchronization" (2001), as in biased locks.
+//
+// The owner never nests. Others exclude each other by the word `revoked`.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "base/futex.hpp"
+#include "base/lock.hpp"
+#include "os/barrier.hpp"
+
+#include <atomic>
+#include <cstdint>
+
+namespace mete::heap {
+
+class biased_lock {
+public:
+  // --- For the owner.
+
+  void enter() {
+    lock_order_acquire(lock_rank::heap);
+    METE_DEBUG_CHECK(inside_.load(std::memory_order_relaxed) == 0);
+    inside_.store(1, std::memory_order_relaxed);
+    os::light_barrier();
+    // acquire: pairs with restore(); what the other changed is seen.
+    if (revoked_.load(std::memory_order_acquire) != 0) [[unlikely]]
+      enter_slow();
+  }
+
+  void leave() {
+    lock_order_release(lock_rank::heap);
+    // release: pairs with the load in revoke().
+    inside_.store(0, std::memory_order_release);
+  }
+
+  // --- For everybody else.
+
+  // Returns when the owner is outside and will stay there until restore().
+  void revoke() {
+    claim();
+    os::heavy_barrier();
+    await_outside();
+  }
+
+  // In two steps, so that one heavy barrier serves many locks: claim() all, heavy_barrier(),
+  // await_outside() each.
+  void claim();
+  void await_outside();
+
+  // REQUIRES: it has no owner now, and gets none before restore().
+  bool try_claim_unowned() {
+    std::uint32_t expected = 0;
+    if (!revoked_.compare_exchange_strong(expected, 1, std::memory_order_acquire,
+                                          std::memory_order_relaxed))
+      return false;
+    lock_order_acquire(lock_rank::heap);
+    return true;
+  }
+
+  void restore();
+
+  // In the child of a fork, for the heap of a thread that does not exist there.
+  void reset_after_fork() {
+    inside_.store(0, std::memory_order_relaxed);
+    revoked_.store(0, std::memory_order_relaxed);
+  }
+
+private:
+  void enter_slow();
+  void sleep_while_revoked();
+
+  std::atomic<std::uint32_t> inside_{0};
+  std::atomic<std::uint32_t> revoked_{0}; // 0: no, 1: yes, 2: yes and somebody sleeps
+};
+
+// Owner access for a scope.
+class [[nodiscard]] owner_guard {
+public:
+  explicit owner_guard(biased_lock& lock) : lock_(lock) { lock_.enter(); }
+  ~owner_guard() { lock_.leave(); }
+  owner_guard(const owner_guard&) = delete;
+  owner_guard& operator=(const owner_guard&) = delete;
+
+private:
+  biased_lock& lock_;
+};
+
+} // namespace mete::heap

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#include "heap/big.hpp"
+
+#include "base/bits.hpp"
+#include "base/check.hpp"
+#include "base/options.hpp"
+#include "heap/mapping.hpp"
+#include "heap/size_class.hpp"
+
+namespace mete::heap {
+namespace {
+
+constexpr std::size_t max_medium_bytes = 1 * MiB;
+
+enum class kind { medium, large, mapping };
+
+kind kind_at(const page::location& where) {
+  if (where.tag == nullptr)
+    return kind::mapping;
+  return where.tag->load(std::memory_order_relaxed) == page::tag_medium ? kind::medium
+                                                                        : kind::large;
+}
+
+bool begins_large_run(const void* block, const page::location& where) {
+  return where.tag->load(std::memory_order_relaxed) == page::tag_large &&
+         block == where.unit_begin;
+}
+
+page::grant allocate_as(kind wanted, std::size_t size, std::size_t alignment) {
+  switch (wanted) {
+  case kind::medium:
+    return page::allocate_pages(size, alignment);
+  case kind::large:
+    return page::allocate_units(divide_up(size, unit_bytes), page::tag_large, nullptr);
+  case kind::mapping:
+    break;
+  }
+  return {allocate_mapping(size, alignment), true};
+}
+
+} // namespace
+
+page::grant allocate_big(std::size_t size, std::size_t alignment) {
+  const auto threshold = static_cast<std::size_t>(option(options.mapping_threshold));
+  kind wanted = size <= max_medium_bytes ? kind::medium
+                : size < threshold       ? kind::large
+                                         : kind::mapping;
+  const bool fits_region = alignment <= unit_bytes;
+  if (!fits_region)
+    wanted = kind::mapping;
+  page::grant result = allocate_as(wanted, size, alignment);
+  if (result.begin == nullptr && fits_region)
+    result = allocate_as(wanted == kind::mapping ? kind::large : kind::mapping, size, alignment);
+  return result;
+}
+
+std::size_t big_bytes(void* block, const page::location& where) {
+  switch (kind_at(where)) {
+  case kind::medium:
+    return page::medium_bytes(static_cast<const char*>(block));
+  case kind::large:
+    return begins_large_run(block, where) ? page::large_run_bytes(static_cast<char*>(block)) : 0;
+  case kind::mapping:
+    break;
+  }
+  return mapping_bytes(block);
+}
+
+void release_big(void* block, const page::location& where) {
+  bool released = false;
+  switch (kind_at(where)) {
+  case kind::medium:
+    released = page::release_pages(static_cast<char*>(block));
+    break;
+  case kind::large:
+    released = page::release_large_run(static_cast<char*>(block));
+    break;
+  case kind::mapping:
+    released = release_mapping(block) != 0;
+    break;
+  }
+  if (!released)
+    report_no_block("invalid free", block);
+}
+
+void* resize_big(void* block, const page::location& where, std::size_t size) {
+  auto* const begin = static_cast<char*>(block);
+  const auto threshold = static_cast<std::size_t>(option(options.mapping_threshold));
+  switch (kind_at(where)) {
+  case kind::medium:
+    return size > max_slab_block_bytes && size <= 2 * max_medium_bytes &&
+                   page::resize_pages(begin, size)
+               ? block
+               : nullptr;
+  case kind::large:
+    return size > max_medium_bytes / 2 && size < threshold && page::resize_large_run(begin, size)
+               ? block
+               : nullptr;
+  case kind::mapping:
+    break;
+  }
+  return size > threshold / 2 ? resize_mapping(begin, size) : nullptr;
+}
+
+keeper* keeper_of(const void* block, const page::location& where) {
+  void* kept = nullptr;
+  switch (kind_at(where)) {
+  case kind::medium:
+    kept = page::medium_attachment(static_cast<const char*>(block));
+    break;
+  case kind::large:
+    kept = where.descriptor->load(std::memory_order_relaxed);
+    break;
+  case kind::mapping:
+    kept = mapping_attachment(block);
+    break;
+  }
+  return static_cast<keeper*>(kept);
+}
+
+void set_keeper(const void* block, const page::location& where, keeper* kept) {
+  switch (kind_at(where)) {
+  case kind::medium:
+    return page::attach_to_medium(static_cast<const char*>(block), kept);
+  case kind::large:
+    return where.descriptor->store(kept, std::memory_order_relaxed);
+  case kind::mapping:
+    return attach_to_mapping(block, kept);
+  }
+}
+
+void report_no_block(const char* what, const void* address) {
+  const page::location where = page::locate(address);
+  const char* known = "mete did not allocate it";
+  if (where.tag != nullptr) {
+    switch (where.tag->load(std::memory_order_relaxed)) {
+    case page::tag_none:
+      known = "nothing is allocated there now; it was freed before, or never allocated";
+      break;
+    case page::tag_medium:
+      known = "no live block begins there; it was freed before, or the pointer leads into a block";
+      break;
+    default:
+      known = "it points into a large block, not at its beginning";
+    }
+  }
+  misuse(what, address, known);
+}
+
+} // namespace mete::heap

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+#include "heap/cache.hpp"
+
+#include "base/options.hpp"
+#include "heap/registry.hpp"
+#include "page/metadata.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace mete::heap {
+namespace {
+
+constexpr unsigned misses_until_growth = 2;
+constexpr std::size_t process_budget_bytes = 16 * MiB; // shared by all threads
+constexpr std::size_t min_thread_budget_bytes = 128 * KiB;
+
+std::size_t array_bytes(unsigned capacity) { return (std::size_t{capacity} + 1) * sizeof(void*); }
+
+// What one thread may keep: less when there are many.
+std::size_t thread_budget() {
+  const auto limit = static_cast<std::size_t>(option(options.thread_cache_bytes));
+  const std::size_t share = process_budget_bytes / std::max(1u, heaps_with_thread());
+  return std::min(limit, std::max(share, min_thread_budget_bytes));
+}
+
+unsigned filled(const cache_bin& bin, const cache_array& array) {
+  return static_cast<unsigned>(bin.top - array.slots);
+}
+
+// Replaces the class's array by one of another capacity; contents stay. False if there is no memory
+// for it. REQUIRES: they fit.
+bool set_capacity(heap& h, thread_state& thread, unsigned class_index, unsigned capacity) {
+  cache_array& array = h.classes[class_index].cache;
+  cache_bin& bin = thread.bins[class_index];
+  auto* const slots = static_cast<void**>(page::allocate_metadata(array_bytes(capacity)));
+  if (slots == nullptr)
+    return false;
+  unsigned held = 0;
+  if (array.slots != nullptr) {
+    held = filled(bin, array);
+    std::memcpy(slots + 1, array.slots + 1, held * sizeof(void*));
+    page::release_metadata(array.slots, array_bytes(array.capacity));
+  }
+  const std::size_t block_bytes = size_classes[class_index].block_bytes;
+  h.cached_limit_bytes += capacity * block_bytes;
+  h.cached_limit_bytes -= array.capacity * block_bytes;
+  array.slots = slots;
+  array.capacity = static_cast<std::uint16_t>(capacity);
+  bin.top = slots + held;
+  bin.limit = slots + capacity;
+  return true;
+}
+
+void drop_array(heap& h, thread_state& thread, unsigned class_index) {
+  cache_array& array = h.classes[class_index].cache;
+  h.cached_limit_bytes -= std::size_t{array.capacity} * size_classes[class_index].block_bytes;
+  page::release_metadata(array.slots, array_bytes(array.capacity));
+  array = {};
+  thread.bins[class_index] = {empty_bin_slot, empty_bin_slot};
+}
+
+// Called at a miss. True if there is an array afterwards.
+bool grow_if_missing(heap& h, thread_state& thread, unsigned class_index) {
+  cache_array& array = h.classes[class_index].cache;
+  const size_class& info = size_classes[class_index];
+  if (array.slots == nullptr)
+    return set_capacity(h, thread, class_index, info.initial_cached);
+  if (++array.misses >= misses_until_growth && array.capacity < info.max_cached) {
+    const unsigned wanted = std::min<unsigned>(2u * array.capacity, info.max_cached);
+    const std::size_t more = std::size_t{wanted - array.capacity} * info.block_bytes;
+    if (h.cached_limit_bytes + more <= thread_budget())
+      set_capacity(h, thread, class_index, wanted);
+  }
+  return true;
+}
+
+// Returns the oldest `count` blocks to their slabs.
+void flush(heap& h, thread_state& thread, unsigned class_index, unsigned count) {
+  cache_array& array = h.classes[class_index].cache;
+  cache_bin& bin = thread.bins[class_index];
+  h.put_many(array.slots + 1, count);
+  const unsigned kept = filled(bin, array) - count;
+  std::memmove(array.slots + 1, array.slots + 1 + count, kept * sizeof(void*));
+  bin.top = array.slots + kept;
+}
+
+} // namespace
+
+void* refill(heap& h, thread_state& thread, unsigned class_index) {
+  unsigned fresh_from = 0;
+  void* block = nullptr;
+  if (!grow_if_missing(h, thread, class_index)) // no memory even for an array
+    return h.take(class_index, &block, 1, fresh_from) == 1 ? block : nullptr;
+  cache_array& array = h.classes[class_index].cache;
+  cache_bin& bin = thread.bins[class_index];
+  METE_DEBUG_CHECK(bin.top == array.slots);
+  const unsigned taken = h.take(class_index, array.slots + 1, (array.capacity + 1u) / 2, fresh_from);
+  if (taken == 0)
+    return nullptr;
+  std::reverse(array.slots + 1, array.slots + 1 + taken); // the lowest address is popped first
+  bin.top = array.slots + taken - 1;
+  return bin.top[1];
+}
+
+void overflow(heap& h, thread_state& thread, unsigned class_index, void* block) {
+  if (!grow_if_missing(h, thread, class_index)) {
+    h.put(block);
+    return;
+  }
+  cache_array& array = h.classes[class_index].cache;
+  cache_bin& bin = thread.bins[class_index];
+  if (bin.top == bin.limit)
+    flush(h, thread, class_index, (array.capacity + 1u) / 2);
+  *++bin.top = block;
+}
+
+void* take_for_calloc(heap& h, thread_state& thread, unsigned class_index, bool& zeroed) {
+  zeroed = false;
+  cache_bin& bin = thread.bins[class_index];
+  if (*bin.top != nullptr)
+    return *bin.top--;
+  unsigned fresh_from = 0;
+  void* block = nullptr;
+  if (h.take(class_index, &block, 1, fresh_from) == 0)
+    return nullptr;
+  zeroed = fresh_from == 0;
+  return block;
+}
+
+void shrink_idle(heap& h, thread_state& thread) {
+  for (unsigned index = 0; index < class_count; ++index) {
+    cache_array& array = h.classes[index].cache;
+    if (array.slots == nullptr)
+      continue;
+    if (array.misses == 0) {
+      const unsigned held = filled(thread.bins[index], array);
+      flush(h, thread, index, held - held / 2);
+      const unsigned halved = array.capacity / 2;
+      if (halved < size_classes[index].initial_cached) {
+        if (held / 2 == 0)
+          drop_array(h, thread, index);
+      } else if (held / 2 <= halved) {
+        set_capacity(h, thread, index, halved);
+      }
+    }
+    array.misses = 0;
+  }
+}
+
+void empty_cache(heap& h, thread_state& thread) {
+  for (unsigned index = 0; index < class_count; ++index) {
+    if (h.classes[index].cache.slots == nullptr)
+      continue;
+    flush(h, thread, index, filled(thread.bins[index], h.classes[index].cache));
+    drop_array(h, thread, index);
+  }
+}
+
+std::size_t cached_bytes(const heap& h, const thread_state& thread) {
+  std::size_t bytes = 0;
+  for (unsigned index = 0; index < class_count; ++index)
+    if (h.classes[index].cache.slots != nullptr)
+      bytes += filled(thread.bins[index], h.classes[index].cache) *
+               std::size_t{size_classes[index].block_bytes};
+  return bytes;
+}
+
+} // namespace mete::heap

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: MIT
+#include "heap/heap.hpp"
+
+#include "base/bits.hpp"
+#include "heap/registry.hpp"
+#include "os/memory.hpp"
+#include "page/metadata.hpp"
+#include "page/region.hpp"
+
+#include <bit>
+
+namespace mete::heap {
+namespace {
+
+// A slab that decay has seen unchanged this often is purged; then it is not looked at again until
+// it changes.
+constexpr std::uint8_t rounds_until_idle = 2;
+constexpr std::uint8_t rounds_done = 3;
+
+slab& slab_of_remote(remote_state<>& remote) {
+  static_assert(offsetof(slab, remote) == 0);
+  return reinterpret_cast<slab&>(remote);
+}
+
+} // namespace
+
+template <class Visit>
+void heap::for_each_slab(Visit visit) {
+  for (class_state& state : classes) {
+    if (state.current != nullptr)
+      visit(*state.current);
+    for (intrusive_list<slab>* list : {&state.partial, &state.full}) {
+      for (slab *s = list->first(), *next = nullptr; s != nullptr; s = next) {
+        next = s->next;
+        visit(*s);
+      }
+    }
+  }
+}
+
+// --- Taking -----------------------------------------------------------------------------------
+
+unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned& fresh_from) {
+  class_state& state = classes[class_index];
+  unsigned taken = 0;
+  fresh_from = wanted;
+  while (taken < wanted) {
+    if (state.current == nullptr && next_slab(class_index) == nullptr)
+      break;
+    unsigned fresh = 0;
+    const unsigned step = take_blocks(*state.current, out + taken, wanted - taken, fresh);
+    fresh_from = fresh < step ? taken + fresh : taken + step;
+    taken += step;
+    if (state.current->exhausted()) {
+      state.current->place = slab_place::full;
+      state.full.push_front(state.current);
+      state.current = nullptr;
+      if (taken >= wanted / 2 && taken != 0)
+        break; // enough to go on with: don't open another slab for the rest
+    }
+  }
+  return taken;
+}
+
+void heap::make_current(slab& s) {
+  s.place = slab_place::current;
+  classes[s.class_index].current = &s;
+}
+
+slab* heap::next_slab(unsigned class_index) {
+  class_state& state = classes[class_index];
+  if (!pending.empty())
+    drain_pending();
+  slab* s = state.partial.pop_front();
+  if (s == nullptr && (s = take_over_slab(*this, class_index)) != nullptr)
+    receive(*s);
+  else if (s == nullptr)
+    s = create_slab(class_index);
+  if (s != nullptr)
+    make_current(*s);
+  return s;
+}
+
+slab* heap::create_slab(unsigned class_index) {
+  const size_class& info = size_classes[class_index];
+  void* const descriptor = page::allocate_metadata(info.descriptor_bytes);
+  if (descriptor == nullptr)
+    return nullptr;
+  slab& s = *static_cast<slab*>(descriptor);
+  s.remote.owner.store(&pending, std::memory_order_relaxed);
+  const std::uint32_t tag = tag_ | class_index << tag_class_shift;
+  page::grant units{};
+  if (info.units == 1 && spare_unit_count_ != 0) {
+    units.begin = spare_units_[--spare_unit_count_];
+    page::retag_units(units.begin, 1, tag, descriptor);
+  } else {
+    units = page::allocate_units(info.units, tag, descriptor);
+  }
+  if (units.begin == nullptr) {
+    page::release_metadata(descriptor, info.descriptor_bytes);
+    return nullptr;
+  }
+  initialise_slab(s, class_index, units.begin, units.zeroed);
+  return &s;
+}
+
+// --- Giving back ------------------------------------------------------------------------------
+
+void heap::put(void* block) {
+  slab& s = slab_of(block);
+  put_block(s, block);
+  after_return(s);
+}
+
+void heap::put_many(void* const* blocks, unsigned count) {
+  if (count != 0)
+    freed_since_tick += std::size_t{count} * slab_of(blocks[0]).info().block_bytes;
+  for (unsigned index = 0; index < count; ++index)
+    put(blocks[index]);
+}
+
+// Blocks have come back to the slab: it may have to change its list, or may go altogether.
+void heap::after_return(slab& s) {
+  class_state& state = classes[s.class_index];
+  if (s.place == slab_place::full && s.free_count != 0) {
+    state.full.remove(&s);
+    state.partial.push_front(&s);
+    s.place = slab_place::partial;
+  }
+  if (s.empty() && s.place == slab_place::partial && releasable(s)) {
+    state.partial.remove(&s);
+    release_slab(s);
+  }
+}
+
+// REQUIRES: on no list.
+void heap::release_slab(slab& s) {
+  const size_class& info = s.info();
+  METE_DEBUG_CHECK(s.remote.count.load(std::memory_order_relaxed) == 0);
+  if (info.units == 1 && spare_unit_count_ < max_spare_units) {
+    page::retag_units(s.begin, 1, page::tag_none, nullptr);
+    spare_units_[spare_unit_count_++] = s.begin;
+  } else {
+    page::release_units(s.begin, info.units);
+  }
+  page::release_metadata(&s, info.descriptor_bytes);
+}
+
+void heap::drain_pending() {
+  drain(pending, [this](remote_state<>& remote) {
+    slab& s = slab_of_remote(remote);
+    const unsigned before = s.free_count;
+    collect_remote(s);
+    freed_since_tick += (s.free_count - before) * std::size_t{s.info().block_bytes};
+    after_return(s);
+  });
+}
+
+void heap::release_everything() {
+  for (class_state& state : classes) {
+    if (state.current != nullptr) {
+      release_slab(*state.current);
+      state.current = nullptr;
+    }
+    for (intrusive_list<slab>* list : {&state.partial, &state.full})
+      while (slab* s = list->pop_front())
+        release_slab(*s);
+  }
+  while (spare_unit_count_ != 0)
+    page::release_units(spare_units_[--spare_unit_count_], 1);
+}
+
+// --- Decay ------------------------------------------------------------------------------------
+
+void heap::begin_decay_round(bool settle) {
+  deliver_outbox();
+  drain_pending();
+  for (class_state& state : classes) {
+    if (slab* s = state.current; s != nullptr) {
+      if (s->idle_rounds < rounds_until_idle)
+        s->idle_rounds = settle ? rounds_until_idle : static_cast<std::uint8_t>(s->idle_rounds + 1);
+      if (s->idle_rounds >= rounds_until_idle && releasable(*s)) {
+        state.current = nullptr;
+        release_slab(*s);
+      }
+    }
+    for (slab* s = state.partial.first(); s != nullptr; s = s->next)
+      if (s->idle_rounds < rounds_until_idle)
+        s->idle_rounds = settle ? rounds_until_idle : static_cast<std::uint8_t>(s->idle_rounds + 1);
+  }
+  while (spare_unit_count_ != 0)
+    page::release_units(spare_units_[--spare_unit_count_], 1);
+}
+
+unsigned heap::claim_purgeable(purge_item* items, unsigned limit) {
+  unsigned count = 0;
+  const auto consider = [&](slab* s) {
+    if (s->idle_rounds != rounds_until_idle)
+      return;
+    s->idle_rounds = rounds_done;
+    const std::uint64_t pages = purgeable_pages(*s);
+    if (pages == 0)
+      return;
+    claim_pages(*s, pages);
+    items[count++] = {s, pages, false};
+  };
+  for (class_state& state : classes) {
+    if (state.current != nullptr && count < limit)
+      consider(state.current);
+    for (slab* s = state.partial.first(); s != nullptr && count < limit; s = s->next)
+      consider(s);
+  }
+  return count;
+}
+
+void heap::finish_purge(const purge_item* items, unsigned count) {
+  for (unsigned index = 0; index < count; ++index) {
+    unclaim_pages(*items[index].where, items[index].pages, items[index].purged);
+    after_return(*items[index].where);
+  }
+}
+
+// --- Change of owner --------------------------------------------------------------------------
+
+slab* heap::surrender(unsigned class_index) {
+  class_state& state = classes[class_index];
+  if (!pending.empty())
+    drain_pending();
+  slab* s = state.partial.pop_front();
+  if (s == nullptr) {
+    s = state.current;
+    state.current = nullptr;
+  }
+  return s;
+}
+
+void heap::receive(slab& s) {
+  change_owner(s.remote, pending);
+  page::retag_units(s.begin, s.info().units, tag_ | std::uint32_t{s.class_index} << tag_class_shift,
+                    &s);
+}
+
+heap_usage heap::usage() {
+  heap_usage result;
+  for_each_slab([&](slab& s) {
+    const std::size_t bytes = s.info().block_bytes;
+    ++result.slabs;
+    result.slab_bytes += s.info().units * unit_bytes;
+    result.block_bytes += (s.frontier - s.free_count) * bytes;
+    result.free_bytes += s.free_count * bytes;
+    result.purged_bytes +=
+        static_cast<std::size_t>(std::popcount(s.purged_pages)) << os::page_shift;
+  });
+  result.outbox_blocks = outbox_.count();
+  return result;
+}
+
+void heap::check_invariants() {
+  for_each_slab([this](slab& s) {
+    check_slab_invariants(s);
+    METE_CHECK(s.remote.owner.load(std::memory_order_relaxed) == &pending);
+    METE_CHECK(s.place != slab_place::full || s.free_count == 0);
+    const page::location where = page::locate(s.begin);
+    METE_CHECK(where.tag->load(std::memory_order_relaxed) ==
+               (tag_ | std::uint32_t{s.class_index} << tag_class_shift));
+    METE_CHECK(where.descriptor->load(std::memory_order_relaxed) == &s);
+  });
+}
+
+} // namespace mete::heap

@@ -1,0 +1,145 @@
+// A heap: the slabs of one owner, and what is on its way to other owners.
+//
+// Per size class a heap has one current slab that it takes blocks from, the partial ones that come
+// next, and the full ones. Blocks freed by the owner come back to their slabs in batches (from its
+// thread cache); blocks freed by others come back by the pending list; blocks of others that this
+// heap's thread frees wait in the outbox.
+//
+// A heap has a thread, or is abandoned (its thread ended; the next new one adopts it, its slabs may
+// be taken over), or is shared: an explicit heap, used under a lock of its own.
+//
+// Thread safety: every member function REQUIRES that the caller holds `lock`, as its owner or by
+// revocation, except where it says otherwise.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "base/list.hpp"
+#include "base/units.hpp"
+#include "heap/biased_lock.hpp"
+#include "heap/outbox.hpp"
+#include "heap/slab.hpp"
+#include "heap/thread_cache.hpp"
+
+namespace mete::heap {
+
+// Where a thread's cache keeps one class's pointers; managed by heap/cache.hpp.
+struct cache_array {
+  void** slots = nullptr; // slots[0] is the null
+  std::uint16_t capacity = 0;
+  std::uint16_t misses = 0; // since the last look
+};
+
+struct class_state {
+  slab* current = nullptr;
+  intrusive_list<slab> partial;
+  intrusive_list<slab> full;
+  cache_array cache;
+};
+
+struct heap_usage {
+  std::size_t slabs = 0;
+  std::size_t slab_bytes = 0;    // address space of the slabs
+  std::size_t block_bytes = 0;   // blocks handed out, thread caches included
+  std::size_t free_bytes = 0;    // free blocks below the frontiers
+  std::size_t purged_bytes = 0;  // pages purged inside slabs
+  std::size_t outbox_blocks = 0; // freed by this thread, not delivered yet
+};
+
+class heap {
+public:
+  explicit heap(std::uint32_t tag) : tag_(tag) {}
+
+  std::uint32_t tag() const { return tag_; } // any time
+
+  // Up to `wanted` blocks of a class, ascending within a slab; fewer if one slab gives enough to go
+  // on with, 0 if memory is out. From out[fresh_from] on they read as zero.
+  unsigned take(unsigned class_index, void** out, unsigned wanted, unsigned& fresh_from);
+
+  // Blocks of this heap's slabs come back; many: of one class.
+  void put(void* block);
+  void put_many(void* const* blocks, unsigned count);
+
+  // A block of another heap, by its slab.
+  void put_remote(slab& s, void* block) {
+    if (outbox_.add(s, block)) [[unlikely]]
+      outbox_.deliver();
+  }
+  void deliver_outbox() { outbox_.deliver(); }
+
+  // Blocks that others freed come home.
+  void drain_pending();
+
+  // --- Decay.
+
+  // One round: brings everything home, gives empty slabs and spare units back, and notes which
+  // slabs have not changed since the last round. `settle` counts them as unchanged at once.
+  void begin_decay_round(bool settle);
+
+  // Then, until it returns 0: claims pages of such slabs for purging, up to `limit` slabs.
+  struct purge_item {
+    slab* where;
+    std::uint64_t pages;
+    bool purged;
+  };
+  unsigned claim_purgeable(purge_item* items, unsigned limit);
+  void finish_purge(const purge_item* items, unsigned count);
+
+  // --- Change of owner.
+
+  // A slab of the class with free blocks, no longer this heap's; nullptr if there is none.
+  // REQUIRES: the heap is abandoned.
+  slab* surrender(unsigned class_index);
+  // The other side of it.
+  void receive(slab& s);
+
+  // Gives back every slab, whatever lives in it. REQUIRES: nobody uses it (explicit heaps).
+  void release_everything();
+
+  heap_usage usage();
+  void check_invariants();
+
+  // --- State that others manage.
+
+  biased_lock lock;
+  class_state classes[class_count];
+  thread_state* thread = nullptr;  // registry lock; nullptr: abandoned or shared
+  heap* next_abandoned = nullptr;  // registry lock
+  std::size_t cached_limit_bytes = 0; // sum of the cache arrays' capacities, in bytes of blocks
+  std::atomic<std::uint32_t> operations{0}; // slow paths taken, for ticks
+  std::uint32_t last_tick_ms = 0;
+  std::size_t freed_since_tick = 0; // bytes that came back to slabs
+  std::uint32_t operations_at_round = 0; // maintenance lock: as decay saw it last,
+  std::uint8_t quiet_rounds = 0;         // and in how many rounds nothing happened
+  ranked_lock* shared_lock = nullptr;    // what serialises a shared heap's users
+  std::atomic<bool> purging{false}; // claimed pages are being purged: slabs must stay
+
+  alignas(cache_line_bytes) pending_list<> pending; // any time, any thread
+
+private:
+  slab* next_slab(unsigned class_index);
+  slab* create_slab(unsigned class_index);
+  void release_slab(slab& s);
+  void after_return(slab& s);
+  void make_current(slab& s);
+  template <class Visit>
+  void for_each_slab(Visit visit);
+
+  static constexpr unsigned max_spare_units = 4;
+
+  std::uint32_t tag_;
+  unsigned spare_unit_count_ = 0;
+  char* spare_units_[max_spare_units] = {};
+  outbox outbox_;
+};
+
+// The slab that `block` lies in. REQUIRES: the tag of its unit has an owner.
+inline slab& slab_of(const void* block) {
+  const std::uintptr_t unit =
+      (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
+  if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]]
+    return *static_cast<slab*>(page::primary.descriptors[unit].load(std::memory_order_relaxed));
+  return *static_cast<slab*>(page::locate(block).descriptor->load(std::memory_order_relaxed));
+}
+
+} // namespace mete::heap

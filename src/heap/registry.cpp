@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+#include "heap/registry.hpp"
+
+#include "page/metadata.hpp"
+
+#include <new>
+
+namespace mete::heap {
+namespace {
+
+constexpr unsigned take_over_tries = 4; // abandoned heaps looked at: bounded work per slow path
+
+static_assert(sizeof(heap) <= page::metadata_max_bytes);
+
+constinit ranked_lock registry_lock{lock_rank::registry};
+constinit std::atomic<heap*> heaps[max_heaps] = {};
+constinit std::atomic<unsigned> count{0};
+constinit std::atomic<unsigned> with_thread{0};
+constinit heap* abandoned = nullptr;
+// Read without the lock before it is taken: mostly there is nothing to take over.
+constinit std::atomic<unsigned> abandoned_count{0};
+constinit heap* destroyed = nullptr; // shared heaps to be used again, linked by next_abandoned
+
+// REQUIRES: the registry lock.
+heap* create_heap() {
+  if (destroyed != nullptr) {
+    heap* const h = destroyed;
+    destroyed = h->next_abandoned;
+    h->next_abandoned = nullptr;
+    heaps[(h->tag() >> page::tag_owner_shift) - 1].store(h, std::memory_order_release);
+    return h;
+  }
+  const unsigned index = count.load(std::memory_order_relaxed);
+  if (index == max_heaps)
+    return nullptr;
+  void* const memory = page::allocate_metadata(sizeof(heap));
+  if (memory == nullptr)
+    return nullptr;
+  heap* const h = new (memory) heap((index + 1) << page::tag_owner_shift);
+  heaps[index].store(h, std::memory_order_release);
+  count.store(index + 1, std::memory_order_release);
+  return h;
+}
+
+void push_abandoned(heap* h) {
+  h->thread = nullptr;
+  h->next_abandoned = abandoned;
+  abandoned = h;
+  abandoned_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+} // namespace
+
+static_assert((max_heaps + 1) << page::tag_owner_shift < tag_of_nobody);
+
+heap* acquire_heap(thread_state* thread) {
+  lock_guard guard(registry_lock);
+  heap* h = abandoned;
+  if (h != nullptr) {
+    abandoned = h->next_abandoned;
+    h->next_abandoned = nullptr;
+    abandoned_count.fetch_sub(1, std::memory_order_relaxed);
+  } else {
+    h = create_heap();
+  }
+  if (h != nullptr) {
+    h->thread = thread;
+    with_thread.fetch_add(1, std::memory_order_relaxed);
+  }
+  return h;
+}
+
+void abandon_heap(heap& h) {
+  lock_guard guard(registry_lock);
+  with_thread.fetch_sub(1, std::memory_order_relaxed);
+  push_abandoned(&h);
+}
+
+heap* create_shared_heap(ranked_lock& lock) {
+  lock_guard guard(registry_lock);
+  heap* const h = create_heap();
+  if (h != nullptr)
+    h->shared_lock = &lock;
+  return h;
+}
+
+void destroy_shared_heap(heap& h) {
+  lock_guard guard(registry_lock);
+  heaps[(h.tag() >> page::tag_owner_shift) - 1].store(nullptr, std::memory_order_release);
+  h.shared_lock = nullptr;
+  h.next_abandoned = destroyed;
+  destroyed = &h;
+}
+
+slab* take_over_slab(heap& taker, unsigned class_index) {
+  if (abandoned_count.load(std::memory_order_relaxed) == 0)
+    return nullptr;
+  // The taker's own lock is of a higher rank; so this one is tried, not awaited.
+  if (!registry_lock.try_lock())
+    return nullptr;
+  slab* found = nullptr;
+  unsigned tries = 0;
+  for (heap* h = abandoned; h != nullptr && found == nullptr && tries < take_over_tries;
+       h = h->next_abandoned, ++tries) {
+    if (h == &taker || !h->lock.try_claim_unowned())
+      continue;
+    if (!h->purging.load(std::memory_order_relaxed))
+      found = h->surrender(class_index);
+    h->lock.restore();
+  }
+  registry_lock.unlock();
+  return found;
+}
+
+unsigned heap_count() { return count.load(std::memory_order_acquire); }
+heap* heap_at(unsigned index) { return heaps[index].load(std::memory_order_acquire); }
+unsigned heaps_with_thread() { return with_thread.load(std::memory_order_relaxed); }
+
+void lock_registry_for_fork() { registry_lock.lock(); }
+
+void unlock_registry_after_fork(bool in_child) {
+  if (in_child)
+    registry_lock.reset_after_fork();
+  else
+    registry_lock.unlock();
+}
+
+void abandon_all_but(heap* survivor) {
+  for (unsigned index = 0; index < heap_count(); ++index) {
+    heap* const h = heap_at(index);
+    if (h == nullptr || h == survivor || h->thread == nullptr)
+      continue;
+    with_thread.fetch_sub(1, std::memory_order_relaxed);
+    // The thread stopped somewhere in its fast path, so what its cache holds is not to be trusted:
+    // a slot may be written and the top not yet, or the other way round. Those blocks are lost.
+    for (class_state& state : h->classes)
+      state.cache = {};
+    h->cached_limit_bytes = 0;
+    push_abandoned(h);
+  }
+}
+
+} // namespace mete::heap

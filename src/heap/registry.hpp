@@ -1,0 +1,46 @@
+// The registry: which heaps exist, and which have no thread.
+//
+// A heap outlives its thread. The next new thread adopts it whole, last abandoned first; until then
+// other heaps may take over its partly used slabs instead of asking for fresh memory. So ten
+// thousand short threads use as much memory as the most that lived at once.
+//
+// Heaps are never destroyed, except explicit ones; the memory of any is kept, because a late push
+// may still look at its pending list.
+//
+// Thread safety: all functions take the registry lock themselves.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "heap/heap.hpp"
+
+namespace mete::heap {
+
+inline constexpr unsigned max_heaps = 1 << 16; // threads at one time, and explicit heaps
+
+// A heap for the thread: adopted, or new. nullptr if memory is out or there are max_heaps.
+heap* acquire_heap(thread_state* thread);
+
+// The thread's heap is free for others. REQUIRES: the caller is its owner and outside of its lock.
+void abandon_heap(heap& h);
+
+// A heap without a thread, used under `lock`, never adopted or taken over.
+heap* create_shared_heap(ranked_lock& lock);
+// REQUIRES: release_everything() was called; no block of it is in any outbox.
+void destroy_shared_heap(heap& h);
+
+// A slab of the class from an abandoned heap, for `taker`, who must receive() it.
+// REQUIRES: the caller holds `taker`.
+slab* take_over_slab(heap& taker, unsigned class_index);
+
+// For whoever visits all heaps: the number ever created, and each of them (nullptr: destroyed).
+unsigned heap_count();
+heap* heap_at(unsigned index);
+unsigned heaps_with_thread();
+
+void lock_registry_for_fork();
+void unlock_registry_after_fork(bool in_child);
+// In the child: every heap but the caller's lost its thread.
+void abandon_all_but(heap* survivor);
+
+} // namespace mete::heap

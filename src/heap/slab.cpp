@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+#include "heap/slab.hpp"
+
+#include "os/memory.hpp"
+
+#include <bit>
+
+namespace mete::heap {
+namespace {
+
+struct block_range {
+  unsigned first;
+  unsigned end;
+};
+
+unsigned page_count(const slab& s) {
+  return static_cast<unsigned>(s.info().units * (unit_bytes >> os::page_shift));
+}
+
+// The blocks that touch pages [first, end).
+block_range blocks_touching(const slab& s, unsigned first, unsigned end) {
+  const std::size_t bytes = s.info().block_bytes;
+  const std::size_t last = divide_up(std::size_t{end} << os::page_shift, bytes);
+  const auto capacity = std::size_t{s.info().capacity};
+  return {static_cast<unsigned>((std::size_t{first} << os::page_shift) / bytes),
+          static_cast<unsigned>(last < capacity ? last : capacity)};
+}
+
+std::uint64_t pages_of_block(const slab& s, unsigned index) {
+  const std::size_t begin = std::size_t{index} * s.info().block_bytes;
+  const auto first = static_cast<unsigned>(begin >> os::page_shift);
+  const auto last = static_cast<unsigned>((begin + s.info().block_bytes - 1) >> os::page_shift);
+  return low_bits(last + 1) & ~low_bits(first);
+}
+
+// Calls visit(word, mask) for the words of the free bits that hold the range.
+template <class Visit>
+void for_each_word(block_range range, Visit visit) {
+  while (range.first < range.end) {
+    const unsigned in_word = range.first % 64;
+    const unsigned left = range.end - range.first;
+    const unsigned width = left < 64 - in_word ? left : 64 - in_word;
+    visit(range.first / 64, low_bits(width) << in_word);
+    range.first += width;
+  }
+}
+
+// Calls visit(blocks) for each stretch of neighbouring pages in the mask.
+template <class Visit>
+void for_each_stretch(const slab& s, std::uint64_t pages, Visit visit) {
+  while (pages != 0) {
+    const auto first = static_cast<unsigned>(std::countr_zero(pages));
+    const auto length = static_cast<unsigned>(std::countr_one(pages >> first));
+    visit(blocks_touching(s, first, first + length));
+    pages &= ~(low_bits(length) << first);
+  }
+}
+
+} // namespace
+
+void initialise_slab(slab& s, unsigned class_index, char* begin, bool zeroed) {
+  s.begin = begin;
+  s.class_index = static_cast<std::uint8_t>(class_index);
+  s.zero_beyond_frontier = zeroed;
+}
+
+unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from) {
+  const size_class& info = s.info();
+  const std::uint64_t purged_before = s.purged_pages;
+  unsigned taken = 0;
+  if (s.free_count != 0) {
+    std::uint64_t* const bits = s.free_bits();
+    for (unsigned word = 0; word < info.words && taken < wanted; ++word) {
+      std::uint64_t free = bits[word];
+      char* const word_begin = s.block(word * 64);
+      for (; free != 0 && taken < wanted; free &= free - 1) {
+        const auto bit = static_cast<unsigned>(std::countr_zero(free));
+        out[taken++] = word_begin + std::size_t{bit} * info.block_bytes;
+        if (purged_before != 0) [[unlikely]]
+          s.purged_pages &= ~pages_of_block(s, word * 64 + bit);
+      }
+      bits[word] = free;
+    }
+    s.free_count = static_cast<std::uint16_t>(s.free_count - taken);
+  }
+  fresh_from = taken;
+  unsigned fresh = static_cast<unsigned>(info.capacity - s.frontier);
+  fresh = fresh < wanted - taken ? fresh : wanted - taken;
+  char* block = s.block(s.frontier);
+  for (unsigned count = 0; count < fresh; ++count, block += info.block_bytes)
+    out[taken++] = block;
+  s.frontier = static_cast<std::uint16_t>(s.frontier + fresh);
+  if (!s.zero_beyond_frontier)
+    fresh_from = taken;
+  s.idle_rounds = 0;
+  return taken;
+}
+
+void collect_remote(slab& s) {
+  std::uint64_t* const free_bits = s.free_bits();
+  const collected result =
+      collect(s.remote, s.remote_bits(), s.info().words, [&](std::size_t word, std::uint64_t bits) {
+        const std::uint64_t twice = free_bits[word] & bits;
+        if (twice != 0) [[unlikely]]
+          report_double_free(
+              s, s.block(static_cast<unsigned>(word * 64) +
+                         static_cast<unsigned>(std::countr_zero(twice))));
+        free_bits[word] |= bits;
+      });
+  s.free_count = static_cast<std::uint16_t>(s.free_count + result.blocks);
+  s.idle_rounds = 0;
+}
+
+std::uint64_t purgeable_pages(slab& s) {
+  if (!s.zero_beyond_frontier && s.frontier < s.info().capacity) {
+    // What lies beyond may hold the memory of an earlier life: count it among the free blocks.
+    for_each_word({s.frontier, s.info().capacity}, [&](unsigned word, std::uint64_t mask) {
+      s.free_bits()[word] |= mask;
+    });
+    s.free_count = static_cast<std::uint16_t>(s.free_count + s.info().capacity - s.frontier);
+    s.frontier = s.info().capacity;
+  }
+  std::uint64_t result = 0;
+  for (unsigned page = 0; page < page_count(s); ++page) {
+    if ((s.purged_pages >> page & 1) != 0)
+      continue;
+    bool all_free = true;
+    for_each_word(blocks_touching(s, page, page + 1), [&](unsigned word, std::uint64_t mask) {
+      all_free = all_free && (s.free_bits()[word] & mask) == mask;
+    });
+    if (all_free)
+      result |= std::uint64_t{1} << page;
+  }
+  return result;
+}
+
+void claim_pages(slab& s, std::uint64_t pages) {
+  for_each_stretch(s, pages, [&](block_range blocks) {
+    for_each_word(blocks, [&](unsigned word, std::uint64_t mask) {
+      s.free_count = static_cast<std::uint16_t>(s.free_count -
+                                                std::popcount(s.free_bits()[word] & mask));
+      s.free_bits()[word] &= ~mask;
+    });
+  });
+}
+
+void unclaim_pages(slab& s, std::uint64_t pages, bool purged) {
+  for_each_stretch(s, pages, [&](block_range blocks) {
+    for_each_word(blocks, [&](unsigned word, std::uint64_t mask) {
+      s.free_count = static_cast<std::uint16_t>(s.free_count +
+                                                std::popcount(~s.free_bits()[word] & mask));
+      s.free_bits()[word] |= mask;
+    });
+  });
+  if (purged)
+    s.purged_pages |= pages;
+}
+
+void check_slab_invariants(slab& s) {
+  unsigned set = 0;
+  for (unsigned word = 0; word < s.info().words; ++word)
+    set += static_cast<unsigned>(std::popcount(s.free_bits()[word]));
+  METE_CHECK(set == s.free_count);
+  METE_CHECK(s.frontier <= s.info().capacity && s.free_count <= s.frontier);
+  for (unsigned index = s.frontier; index < s.info().capacity; ++index)
+    METE_CHECK((s.free_bits()[index / 64] >> (index % 64) & 1) == 0);
+  for (unsigned index = 0; index < s.frontier; ++index)
+    METE_CHECK((s.purged_pages & pages_of_block(s, index)) == 0 ||
+               (s.free_bits()[index / 64] >> (index % 64) & 1) != 0);
+  METE_CHECK(s.remote.debt >= 0);
+}
+
+void report_bad_block(const slab& s, const void* address) {
+  const auto offset = static_cast<std::size_t>(static_cast<const char*>(address) - s.begin);
+  const std::size_t index = offset / s.info().block_bytes;
+  message known{message::empty_tag{}};
+  if (offset % s.info().block_bytes != 0 && index < s.frontier)
+    known << "it points " << offset % s.info().block_bytes << " bytes into the block of "
+          << s.info().block_bytes << " bytes at " << s.block(static_cast<unsigned>(index));
+  else
+    known << "no block was ever handed out there (slab of " << s.info().block_bytes
+          << "-byte blocks at " << static_cast<const void*>(s.begin) << ")";
+  misuse("invalid free", address, known);
+}
+
+void report_double_free(const slab& s, const void* address) {
+  message known{message::empty_tag{}};
+  known << "the block of " << s.info().block_bytes << " bytes is free already (slab at "
+        << static_cast<const void*>(s.begin) << ")";
+  misuse("double free", address, known);
+}
+
+} // namespace mete::heap

@@ -1,0 +1,107 @@
+// A slab: one or more units cut into blocks of one size class, and the descriptor that says which
+// are free. The descriptor lies elsewhere; nothing is ever written into a free block.
+//
+//   descriptor: | header (64 bytes) | free bits | remote bits |
+//
+// Blocks from `frontier` on were never handed out in this life of the slab; they have no bits set,
+// and if the slab's units came clean from the OS their memory is untouched and reads as zero.
+//
+// Invariants (s is a slab, c its class):
+//   free_count = number of free bits set
+//   every free bit is below frontier <= c.capacity
+//   blocks handed out = frontier - free_count - bits in `remote`
+//   purged pages contain only free blocks
+//
+// Not thread-safe but for the remote part (heap/remote_free.hpp); the heap's holder calls the rest.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "base/check.hpp"
+#include "heap/remote_free.hpp"
+#include "heap/size_class.hpp"
+
+#include <atomic>
+#include <cstdint>
+
+namespace mete::heap {
+
+enum class slab_place : std::uint8_t { current, partial, full };
+
+struct slab {
+  remote_state<> remote;
+  slab* next;
+  slab* previous;
+  char* begin;
+  std::uint64_t purged_pages; // one bit per page of the OS
+  std::uint16_t frontier;
+  std::uint16_t free_count;
+  std::uint8_t class_index;
+  slab_place place;
+  bool zero_beyond_frontier;
+  std::uint8_t idle_rounds; // how often decay has looked and found it unchanged
+
+  const size_class& info() const { return size_classes[class_index]; }
+  std::uint64_t* free_bits() { return reinterpret_cast<std::uint64_t*>(this + 1); }
+  std::atomic<std::uint64_t>* remote_bits() {
+    return reinterpret_cast<std::atomic<std::uint64_t>*>(free_bits() + info().words);
+  }
+  bool exhausted() const { return free_count == 0 && frontier == info().capacity; }
+  // Every block that was handed out has come home.
+  bool empty() const { return free_count == frontier; }
+  char* block(unsigned index) const { return begin + std::size_t{index} * info().block_bytes; }
+};
+static_assert(sizeof(slab) == slab_header_bytes);
+static_assert(sizeof(std::atomic<std::uint64_t>) == 8);
+
+[[noreturn, gnu::cold]] void report_bad_block(const slab& s, const void* address);
+[[noreturn, gnu::cold]] void report_double_free(const slab& s, const void* address);
+
+// The block that begins at `address`. A pointer into the middle of a block is the caller's error
+// and reported as one. REQUIRES: `address` is inside the slab's units.
+inline unsigned block_index(const slab& s, const void* address) {
+  const auto offset = static_cast<std::uint64_t>(static_cast<const char*>(address) - s.begin);
+  const auto index = static_cast<unsigned>(offset * s.info().reciprocal >> 32);
+  if (std::uint64_t{index} * s.info().block_bytes != offset || index >= s.frontier) [[unlikely]]
+    report_bad_block(s, address);
+  return index;
+}
+
+// Readies a zeroed descriptor for the units at `begin`.
+void initialise_slab(slab& s, unsigned class_index, char* begin, bool zeroed);
+
+// Moves up to `wanted` free blocks to `out`, in ascending order of address. Returns their number.
+// `fresh_from` gets the index in `out` from which on blocks come from beyond the frontier.
+unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from);
+
+// Takes a block back. Reports a double free.
+inline void put_block(slab& s, void* address) {
+  const unsigned index = block_index(s, address);
+  std::uint64_t& word = s.free_bits()[index / 64];
+  const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+  if ((word & bit) != 0) [[unlikely]]
+    report_double_free(s, address);
+  word |= bit;
+  ++s.free_count;
+  s.idle_rounds = 0;
+}
+
+// Brings the remote frees home. REQUIRES: the caller drains the slab's pending list.
+void collect_remote(slab& s);
+
+// True if the slab may be released: empty, and no freer is on its way to it.
+inline bool releasable(const slab& s) { return s.empty() && is_settled(s.remote); }
+
+// --- Purging inside a slab ------------------------------------------------------------------
+
+// Pages all of whose blocks are free, and that are not purged yet; one bit per page.
+std::uint64_t purgeable_pages(slab& s);
+
+// Takes all free blocks that touch `pages` away, so that nobody uses them while they are purged
+// without the heap being held; unclaim_pages() brings them back.
+void claim_pages(slab& s, std::uint64_t pages);
+void unclaim_pages(slab& s, std::uint64_t pages, bool purged);
+
+void check_slab_invariants(slab& s);
+
+} // namespace mete::heap

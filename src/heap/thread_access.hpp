@@ -1,0 +1,82 @@
+// How the fast paths reach the calling thread's state: through the thread pointer, one instruction
+// per access.
+//
+// Compilers address TLS by first materialising its address, two instructions and a load that the
+// fast paths need not make: x86-64 can add the thread pointer in the memory operand itself. That
+// cannot be said in C++ (GCC has named address spaces in C only), so it is said in assembly here, in
+// four primitives. Elsewhere, and where a sanitizer wants to see the accesses, plain C++ does it.
+//
+// All accesses are volatile: in the order of the program, and not kept in registers over a call
+// into a slow path, which changes the same memory from C++.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "heap/thread_cache.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mete::heap {
+
+#if defined(__x86_64__) && !defined(METE_SANITIZER)
+
+class thread_access {
+public:
+  thread_access() { asm("movq mete_this_thread@gottpoff(%%rip), %0" : "=r"(offset_)); }
+
+  void** top(std::size_t bin) const {
+    void** value;
+    asm volatile("movq %%fs:%c3(%1,%2), %0"
+                 : "=r"(value)
+                 : "r"(offset_), "r"(bin), "i"(offsetof(cache_bin, top)));
+    return value;
+  }
+
+  void set_top(std::size_t bin, void** value) const {
+    asm volatile("movq %2, %%fs:%c3(%0,%1)"
+                 :
+                 : "r"(offset_), "r"(bin), "r"(value), "i"(offsetof(cache_bin, top))
+                 : "memory");
+  }
+
+  bool is_full(std::size_t bin, void** top) const {
+    bool full;
+    asm volatile("cmpq %%fs:%c4(%2,%3), %1"
+                 : "=@cce"(full)
+                 : "r"(top), "r"(offset_), "r"(bin), "i"(offsetof(cache_bin, limit)));
+    return full;
+  }
+
+  // The upper half is zero: what writes 32 bits of a register clears the rest.
+  std::size_t differing_bits(std::uint32_t tag) const {
+    std::size_t wide = tag;
+    asm volatile("xorl %%fs:%c2(%1), %k0"
+                 : "+r"(wide)
+                 : "r"(offset_), "i"(offsetof(thread_state, tag))
+                 : "cc");
+    return wide;
+  }
+
+private:
+  std::uintptr_t offset_; // of the state, from the thread pointer
+};
+
+#else
+
+class thread_access {
+public:
+  void** top(std::size_t bin) const { return at(bin).top; }
+  void set_top(std::size_t bin, void** value) const { at(bin).top = value; }
+  bool is_full(std::size_t bin, void** top) const { return at(bin).limit == top; }
+  std::size_t differing_bits(std::uint32_t tag) const { return tag ^ this_thread.tag; }
+
+private:
+  static cache_bin& at(std::size_t bin) {
+    return *reinterpret_cast<cache_bin*>(reinterpret_cast<char*>(this_thread.bins) + bin);
+  }
+};
+
+#endif
+
+} // namespace mete::heap

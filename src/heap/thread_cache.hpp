@@ -1,0 +1,56 @@
+// The thread cache: per size class, a stack of pointers to free blocks that the thread may hand out
+// again without asking anybody.
+//
+//   array:  | null | oldest ... newest |        |
+//           ^ never popped      ^ top           ^ limit
+//
+// malloc pops, free pushes; neither touches the block. The null below the oldest entry is what says
+// "empty", so that a pop needs no bound; it, too, is what the bins of a thread without a heap point
+// to, so that neither path asks whether the thread is known.
+//
+// This is the state that the fast paths address, in initial-exec TLS: one instruction from the
+// thread pointer, and small enough (static_assert below) that dlopen finds room for it.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "heap/size_class.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mete::heap {
+
+class heap;
+
+struct cache_bin {
+  void** top;   // the newest entry, or the null
+  void** limit; // the last slot
+};
+static_assert(sizeof(cache_bin) == 1 << tag_class_shift, "a tag's class bits are a bin's offset");
+
+enum class thread_phase : std::uint8_t {
+  unknown,  // has not allocated yet
+  attached, // has a heap
+  exited,   // its heap is given up; what it still does goes through a shared one
+};
+
+// No owner has this tag (heap/registry.hpp), and no unit: every free takes the slow path.
+inline constexpr std::uint32_t tag_of_nobody = ~std::uint32_t{0} << page::tag_owner_shift;
+
+struct thread_state {
+  cache_bin bins[class_count];
+  std::uint32_t tag;
+  thread_phase phase;
+  std::uint8_t exit_rounds;
+  heap* owned;
+};
+static_assert(sizeof(thread_state) == 1040, "dlopen() gives a library about 1.5 KiB of static TLS");
+
+extern void* empty_bin_slot[1];
+
+// The assembler name is what heap/thread_access.hpp addresses it by.
+[[gnu::tls_model("initial-exec"), gnu::visibility("hidden")]]
+extern constinit thread_local thread_state this_thread asm("mete_this_thread");
+
+} // namespace mete::heap

@@ -1,0 +1,21 @@
+// Facts about the machine and the limits of this process. All preserve errno, none allocates.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mete::os {
+
+// Bytes of physical memory, of the whole machine.
+std::size_t physical_memory_bytes();
+
+// RLIMIT_AS less what is mapped already; SIZE_MAX when there is no limit.
+std::size_t address_space_left_bytes();
+
+// Milliseconds of a clock that never goes back, wraps after 49 days and is a few milliseconds
+// coarse; read without a system call.
+std::uint32_t coarse_now_ms();
+
+} // namespace mete::os

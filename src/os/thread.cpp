@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+#include "os/thread.hpp"
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdint>
+#include <pthread.h>
+
+namespace mete::os {
+namespace {
+
+pthread_key_t exit_key;
+bool exit_key_exists = false;
+void (*exit_handler)() = nullptr;
+
+// Other keys' destructors use memory, too. Arming again puts ours off to the next round, as long as
+// there is one; the value counts the rounds.
+void exit_round(void* value) {
+  const auto round = reinterpret_cast<std::uintptr_t>(value);
+  if (round + 1 < PTHREAD_DESTRUCTOR_ITERATIONS &&
+      ::pthread_setspecific(exit_key, reinterpret_cast<void*>(round + 1)) == 0)
+    return;
+  exit_handler();
+}
+
+void* thread_main(void* argument) {
+  reinterpret_cast<void (*)()>(argument)();
+  return nullptr;
+}
+
+} // namespace
+
+bool register_thread_exit(void (*handler)()) {
+  exit_handler = handler;
+  exit_key_exists = ::pthread_key_create(&exit_key, exit_round) == 0;
+  return exit_key_exists;
+}
+
+bool arm_thread_exit() {
+  return exit_key_exists && ::pthread_setspecific(exit_key, reinterpret_cast<void*>(1)) == 0;
+}
+
+bool register_fork_handlers(void (*prepare)(), void (*parent)(), void (*child)()) {
+  return ::pthread_atfork(prepare, parent, child) == 0;
+}
+
+bool start_thread(void (*run)(), const char* name) {
+  const int saved_errno = errno;
+  pthread_attr_t attributes;
+  if (::pthread_attr_init(&attributes) != 0)
+    return false;
+  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  ::pthread_attr_setstacksize(&attributes, 256 * 1024);
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread{};
+  const bool started = ::pthread_create(&thread, &attributes, thread_main,
+                                        reinterpret_cast<void*>(run)) == 0;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  ::pthread_attr_destroy(&attributes);
+  if (started)
+    ::pthread_setname_np(thread, name);
+  errno = saved_errno;
+  return started;
+}
+
+} // namespace mete::os

@@ -1,0 +1,21 @@
+// Threads: the end of each, forks, and one of our own.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+namespace mete::os {
+
+// `handler` runs in each thread that armed, when it ends, in the last round of pthread key
+// destructors, or nearly so: others may still free memory afterwards. Call once.
+bool register_thread_exit(void (*handler)());
+// May allocate. False if the system refuses: then the handler will not run in this thread.
+bool arm_thread_exit();
+
+// As pthread_atfork. May allocate.
+bool register_fork_handlers(void (*prepare)(), void (*parent)(), void (*child)());
+
+// Starts a detached thread with all signals blocked. May allocate. False if the process may not
+// have one.
+bool start_thread(void (*run)(), const char* name);
+
+} // namespace mete::os

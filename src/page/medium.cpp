@@ -1,0 +1,151 @@
+// Medium objects: runs of pages inside units tagged `medium`.
+//
+// Units come from the unit level in small groups and lie side by side as it happens; the page
+// level coalesces across them. A free run that covers several whole units gives them back, so that
+// slabs can have them.
+//
+// SPDX-License-Identifier: MIT
+#include "base/bits.hpp"
+#include "base/check.hpp"
+#include "os/system.hpp"
+#include "page/region_state.hpp"
+
+#include <bit>
+
+namespace mete::page {
+namespace {
+
+// From this many whole units on they go back: with fewer they would only wander to and fro.
+constexpr std::uint32_t returned_units = 4;
+constexpr std::uint32_t borrowed_units = 4;
+
+std::uint32_t pages_for(std::size_t bytes) {
+  return static_cast<std::uint32_t>(divide_up(bytes, os::page_bytes));
+}
+
+bool take_free_pages(std::uint32_t pages, std::uint32_t alignment, region*& where,
+                     run_grant& taken) {
+  const unsigned count = region_count.load(std::memory_order_relaxed);
+  for (unsigned index = 0; index < count; ++index) {
+    where = &regions[index];
+    if (where->pages.allocate(pages, alignment, taken))
+      return true;
+  }
+  return false;
+}
+
+// Moves units from the unit level to the page level, dirty where they may hold memory.
+bool borrow_units(std::size_t units) {
+  region* where = nullptr;
+  run_grant taken{};
+  if (!take_units(units, where, taken))
+    return false;
+  tag_units(*where, taken.first, units, tag_medium, nullptr);
+  where->units.split_into_granules({taken.first, static_cast<std::uint32_t>(units)});
+  const span pages{taken.first * pages_per_unit(),
+                   static_cast<std::uint32_t>(units) * pages_per_unit()};
+  if (!taken.zeroed)
+    where->pages.mark_dirty(pages);
+  where->pages.insert(pages, os::coarse_now_ms());
+  return true;
+}
+
+// REQUIRES: `run` is a free run of pages.
+void return_whole_units(region& where, span run) {
+  const std::uint32_t per_unit = pages_per_unit();
+  const auto first_unit = static_cast<std::uint32_t>(divide_up(run.first, per_unit));
+  const std::uint32_t end_unit = (run.first + run.count) / per_unit;
+  if (end_unit < first_unit + returned_units)
+    return;
+  const span pages{first_unit * per_unit, (end_unit - first_unit) * per_unit};
+  where.pages.remove(run.first, pages);
+  for (std::uint32_t unit = first_unit; unit < end_unit; ++unit)
+    if (where.pages.clear_dirty({unit * per_unit, per_unit}) != 0)
+      where.units.mark_dirty({unit, 1});
+  where.pages.forget(pages, per_unit);
+  tag_units(where, first_unit, end_unit - first_unit, tag_none, nullptr);
+  where.units.insert({first_unit, end_unit - first_unit}, os::coarse_now_ms());
+}
+
+run_entry* live_run(region* r, const char* begin) {
+  if (r == nullptr || reinterpret_cast<std::uintptr_t>(begin) % os::page_bytes != 0 ||
+      r->tags[r->unit_of(begin)].load(std::memory_order_relaxed) != tag_medium)
+    return nullptr;
+  run_entry& entry = r->pages.entry(r->page_of(begin));
+  return entry.state == run_state::used ? &entry : nullptr;
+}
+
+} // namespace
+
+grant allocate_pages(std::size_t bytes, std::size_t alignment) {
+  const std::uint32_t pages = pages_for(bytes);
+  const std::uint32_t alignment_pages = alignment <= os::page_bytes ? 1 : pages_for(alignment);
+  lock_guard guard(regions_lock);
+  region* where = nullptr;
+  run_grant taken{};
+  if (!take_free_pages(pages, alignment_pages, where, taken)) {
+    const std::size_t needed = divide_up(pages, pages_per_unit());
+    if (!(needed < borrowed_units && borrow_units(borrowed_units)) && !borrow_units(needed))
+      return {};
+    if (!take_free_pages(pages, alignment_pages, where, taken))
+      return {};
+  }
+  run_entry& entry = where->pages.entry(taken.first);
+  entry.older = 0;
+  entry.newer = 0;
+  note_dirty_bytes();
+  return {where->page_address(taken.first), taken.zeroed};
+}
+
+std::size_t medium_bytes(const char* begin) {
+  // A live object's entry changes only by its owner's calls, so the lock is not needed.
+  const run_entry* const entry = live_run(find_region(begin), begin);
+  return entry == nullptr ? 0 : std::size_t{entry->length} << os::page_shift;
+}
+
+bool release_pages(char* begin) {
+  lock_guard guard(regions_lock);
+  region* const r = find_region(begin);
+  const run_entry* const entry = live_run(r, begin);
+  if (entry == nullptr)
+    return false;
+  const span freed = r->pages.release({r->page_of(begin), entry->length}, os::coarse_now_ms());
+  return_whole_units(*r, freed);
+  note_dirty_bytes();
+  return true;
+}
+
+bool resize_pages(char* begin, std::size_t bytes) {
+  lock_guard guard(regions_lock);
+  region* const r = find_region(begin);
+  const std::uint32_t first = r->page_of(begin);
+  const run_entry& entry = r->pages.entry(first);
+  const std::uint32_t count = entry.length;
+  const std::uint32_t wanted = pages_for(bytes);
+  if (wanted > count) {
+    bool zeroed = false;
+    if (!r->pages.extend(first, count, wanted - count, zeroed))
+      return false;
+  } else if (wanted < count) {
+    r->pages.shrink(first, wanted);
+    return_whole_units(*r, r->pages.release({first + wanted, count - wanted}, os::coarse_now_ms()));
+  }
+  note_dirty_bytes();
+  return true;
+}
+
+void* medium_attachment(const char* begin) {
+  region* const r = find_region(begin);
+  const run_entry& entry = r->pages.entry(r->page_of(begin));
+  return reinterpret_cast<void*>(std::uintptr_t{entry.newer} << 32 | entry.older);
+}
+
+void attach_to_medium(const char* begin, void* attachment) {
+  region* const r = find_region(begin);
+  run_entry& entry = r->pages.entry(r->page_of(begin));
+  const auto value = reinterpret_cast<std::uintptr_t>(attachment);
+  entry.older = static_cast<std::uint32_t>(value);
+  entry.newer = static_cast<std::uint32_t>(value >> 32);
+}
+
+} // namespace mete::page

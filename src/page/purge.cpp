@@ -1,0 +1,88 @@
+// Purging free runs: their memory goes back to the OS, their address space stays.
+//
+// A run that is being purged is out of its bin, as if it were used, so the call to the OS is made
+// without the lock and nobody waits for it.
+//
+// SPDX-License-Identifier: MIT
+#include "base/check.hpp"
+#include "os/system.hpp"
+#include "page/region_state.hpp"
+
+namespace mete::page {
+namespace {
+
+constinit std::atomic<std::size_t> dirty_total{0};
+
+struct level {
+  run_allocator& runs;
+  const region& where;
+  unsigned granule_shift;
+};
+
+// Purges one run of `from`; 0 if there is none to purge. REQUIRES: the lock, let go meanwhile.
+template <class Begin>
+std::size_t purge_one(level from, Begin begin_purge, bool& failed) {
+  span taken{};
+  if (!begin_purge(from.runs, taken))
+    return 0;
+  const span dirty = from.runs.dirty_stretch(taken); // clean pages in between cost next to nothing
+  bool purged = false;
+  {
+    unlock_guard unlocked(regions_lock);
+    purged = os::purge(from.where.base + (std::size_t{dirty.first} << from.granule_shift),
+                       std::size_t{dirty.count} << from.granule_shift);
+  }
+  const std::size_t dirty_before = from.runs.dirty_granules();
+  from.runs.finish_purge(taken, purged, os::coarse_now_ms());
+  failed = !purged;
+  const std::size_t bytes = (dirty_before - from.runs.dirty_granules()) << from.granule_shift;
+  note_dirty_bytes();
+  return bytes;
+}
+
+// Applies `begin_purge` to all levels of all regions until it finds no more or `enough` says so.
+template <class Begin, class Enough>
+std::size_t purge_all_levels(Begin begin_purge, Enough enough) {
+  lock_guard guard(regions_lock);
+  std::size_t bytes = 0;
+  for (unsigned index = 0; index < region_count.load(std::memory_order_relaxed); ++index) {
+    region& r = regions[index];
+    const level levels[] = {{r.units, r, unit_shift}, {r.pages, r, os::page_shift}};
+    for (const level& each : levels) {
+      while (!enough(bytes)) {
+        bool failed = false;
+        const std::size_t step = purge_one(each, begin_purge, failed);
+        bytes += step;
+        if (failed || step == 0)
+          break; // locked pages: they stay, and trying again at once would not end
+      }
+    }
+  }
+  return bytes;
+}
+
+} // namespace
+
+void note_dirty_bytes() {
+  std::size_t bytes = 0;
+  const unsigned count = region_count.load(std::memory_order_relaxed);
+  for (unsigned index = 0; index < count; ++index)
+    bytes += (regions[index].units.dirty_granules() << unit_shift) +
+             (regions[index].pages.dirty_granules() << os::page_shift);
+  dirty_total.store(bytes, std::memory_order_relaxed);
+}
+
+std::size_t dirty_bytes() { return dirty_total.load(std::memory_order_relaxed); }
+
+std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t budget) {
+  return purge_all_levels(
+      [=](run_allocator& runs, span& taken) { return runs.begin_purge(freed_before_ms, taken); },
+      [=](std::size_t bytes) { return bytes >= budget; });
+}
+
+std::size_t purge_runs_above(std::size_t limit) {
+  return purge_all_levels([](run_allocator& runs, span& taken) { return runs.begin_purge_any(taken); },
+                          [=](std::size_t) { return dirty_bytes() <= limit; });
+}
+
+} // namespace mete::page

@@ -1,0 +1,115 @@
+// The region: one contiguous reservation of address space, cut into units of 64 KiB.
+//
+// Each unit has a tag (32 bits: owner and size class, or what else it is used for) and a pointer to
+// the descriptor of what lives in it. Both arrays, the run entries and the dirty bits are reserved
+// in one piece with the region, behind it, and committed together with it, in large steps at the
+// frontier: few mappings, no commit charge for what is not used, and every table is a flat array.
+//
+//   | units ........................ | tags | descriptors | unit entries | unit dirty bits |
+//                                    | page entries | page dirty bits |
+//
+// The first region is sized by the machine so that it is the only one. Where a limit on address
+// space refuses that, a smaller one is taken and more are added when it is full; `primary` is then
+// merely the one that the fast path of free() knows.
+//
+// Medium objects live in units tagged `medium`, which a second run allocator divides by pages.
+//
+// Thread safety: everything here takes the pages lock, except tags and descriptors of units that
+// the caller owns, which are plain relaxed atomics: whoever reads one got a block of that unit
+// from somewhere, and that hand-over orders the accesses.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "base/units.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace mete::page {
+
+// A tag's low bits for units that are not a heap's slabs. A slab's tag has an owner, in bits 10 and
+// up, that is not 0 (heap/size_class.hpp says what the low bits are then).
+inline constexpr std::uint32_t tag_none = 0;
+inline constexpr std::uint32_t tag_medium = 1;
+inline constexpr std::uint32_t tag_large = 2;      // the first unit of a large object
+inline constexpr std::uint32_t tag_large_body = 3; // the others
+inline constexpr unsigned tag_owner_shift = 10;
+
+// What the fast path needs to know, together in one cache line, read-mostly.
+struct alignas(cache_line_bytes) primary_view {
+  std::uintptr_t base = 0;
+  std::atomic<std::uintptr_t> committed_units{0};
+  std::atomic<std::uint32_t>* tags = nullptr;
+  std::atomic<void*>* descriptors = nullptr;
+};
+[[gnu::visibility("hidden")]] extern constinit primary_view primary;
+
+// Where an address lies; `tag` is null if it is in no region.
+struct location {
+  std::atomic<std::uint32_t>* tag = nullptr;
+  std::atomic<void*>* descriptor = nullptr;
+  char* unit_begin = nullptr;
+};
+location locate(const void* address);
+
+struct grant {
+  char* begin = nullptr; // nullptr: out of memory
+  bool zeroed = false;
+};
+
+// `units` contiguous units, tagged `tag` (large: the first `tag`, the rest tag_large_body), with
+// the descriptor. O(bins).
+grant allocate_units(std::size_t units, std::uint32_t tag, void* descriptor);
+// Sets what allocate_units() set, for units the caller owns.
+void retag_units(char* begin, std::size_t units, std::uint32_t tag, void* descriptor);
+// The run goes back; its tags become tag_none. REQUIRES: a whole run.
+void release_units(char* begin, std::size_t units);
+
+// Large objects inside a region: a run of units. Bytes are rounded up to whole pages.
+std::size_t large_run_bytes(char* begin);
+// False if no live large run begins there: the caller reports it.
+[[nodiscard]] bool release_large_run(char* begin);
+// In place; false if the space behind is taken. REQUIRES: a live large run.
+bool resize_large_run(char* begin, std::size_t bytes);
+
+// A medium object: whole pages. REQUIRES: alignment is a power of two <= unit_bytes.
+grant allocate_pages(std::size_t bytes, std::size_t alignment);
+// What lives at `begin`, a medium object's address: its size in bytes, or 0 if no live medium
+// object begins there.
+std::size_t medium_bytes(const char* begin);
+// False if no live medium object begins there: the caller reports it.
+[[nodiscard]] bool release_pages(char* begin);
+// In place, growing or shrinking; false if the space behind is taken.
+bool resize_pages(char* begin, std::size_t bytes);
+
+// A pointer that the owner of a live medium object may keep with it; nullptr at first.
+void* medium_attachment(const char* begin);
+void attach_to_medium(const char* begin, void* attachment);
+
+struct region_usage {
+  std::size_t reserved_bytes;
+  std::size_t committed_bytes;
+  std::size_t free_bytes;  // in free runs
+  std::size_t dirty_bytes; // of those, not purged
+  std::size_t table_bytes; // committed for tags, entries and bits
+  unsigned regions;
+};
+region_usage regions_in_use();
+
+// Bytes in free runs that may hold memory. A racy read, for decisions that need no exact figure.
+std::size_t dirty_bytes();
+
+// Purges free runs that were freed at or before `freed_before_ms`, oldest first, until `budget`
+// bytes are done; the calls to the OS are made without the lock. Returns the bytes purged.
+std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t budget);
+// The oldest free runs, whatever their age, until at most `limit` dirty bytes are left.
+std::size_t purge_runs_above(std::size_t limit);
+
+void check_region_invariants();
+
+void lock_regions_for_fork();
+void unlock_regions_after_fork(bool in_child);
+
+} // namespace mete::page

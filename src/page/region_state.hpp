@@ -1,0 +1,62 @@
+// Private to page/: the regions' state and its lock, shared by the files that reserve and commit
+// (region.cpp), divide units into pages (medium.cpp) and purge (purge.cpp).
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "base/lock.hpp"
+#include "os/memory.hpp"
+#include "page/region.hpp"
+#include "page/runs.hpp"
+
+namespace mete::page {
+
+struct region {
+  char* base = nullptr;
+  std::size_t reserved_units = 0;
+  std::atomic<std::size_t> committed_units{0};
+  std::atomic<std::uint32_t>* tags = nullptr;
+  std::atomic<void*>* descriptors = nullptr;
+  std::size_t table_bytes = 0; // committed
+  run_allocator units;
+  run_allocator pages; // of the units tagged `medium`
+
+  bool contains(const void* address) const {
+    return reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(base) <
+           committed_units.load(std::memory_order_relaxed) * unit_bytes;
+  }
+  std::uint32_t unit_of(const void* address) const {
+    return static_cast<std::uint32_t>(offset_of(address) >> unit_shift);
+  }
+  std::uint32_t page_of(const void* address) const {
+    return static_cast<std::uint32_t>(offset_of(address) >> os::page_shift);
+  }
+  char* unit_address(std::size_t unit) const { return base + (unit << unit_shift); }
+  char* page_address(std::size_t page) const { return base + (page << os::page_shift); }
+
+private:
+  std::size_t offset_of(const void* address) const {
+    return static_cast<std::size_t>(static_cast<const char*>(address) - base);
+  }
+};
+
+inline constexpr unsigned max_regions = 64;
+extern constinit ranked_lock regions_lock;
+extern constinit region regions[max_regions];
+extern constinit std::atomic<unsigned> region_count;
+
+inline std::uint32_t pages_per_unit() {
+  return static_cast<std::uint32_t>(unit_bytes >> os::page_shift);
+}
+
+// Null if `address` is in no region.
+region* find_region(const void* address);
+
+// All of the following REQUIRE the lock.
+bool take_units(std::size_t units, region*& where, run_grant& taken);
+void tag_units(region& where, std::uint32_t first, std::size_t units, std::uint32_t tag,
+               void* descriptor);
+// After any change to what is free: keeps the racy total of dirty_bytes().
+void note_dirty_bytes();
+
+} // namespace mete::page

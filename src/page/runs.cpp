@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: MIT
+#include "page/runs.hpp"
+
+#include "base/bits.hpp"
+#include "base/check.hpp"
+
+namespace mete::page {
+namespace {
+
+constexpr std::uint32_t exact_bins = 32; // one bin for each length up to this
+constexpr unsigned scan_limit = 12;      // entries looked at per bin: bounded work under the lock
+
+// Calls visit(word, mask) for each word of a bitmap that the span touches.
+template <class Visit>
+void for_each_word(span bits, Visit visit) {
+  std::uint32_t at = bits.first;
+  const std::uint32_t end = bits.first + bits.count;
+  while (at < end) {
+    const std::uint32_t word = at / 64;
+    const std::uint32_t in_word = at % 64;
+    const std::uint32_t width = end - at < 64 - in_word ? end - at : 64 - in_word;
+    visit(word, low_bits(width) << in_word);
+    at += width;
+  }
+}
+
+bool before(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
+
+} // namespace
+
+void run_allocator::initialise(run_entry* entries, std::uint64_t* dirty_bits,
+                               std::uint32_t granules) {
+  entries_ = entries;
+  dirty_bits_ = dirty_bits;
+  granules_ = granules;
+  oldest_ = no_granule;
+  newest_ = no_granule;
+  dirty_granules_ = 0;
+  free_granules_ = 0;
+  for (bin_set& set : sets_) {
+    for (std::uint64_t& word : set.occupied)
+      word = 0;
+    for (std::uint32_t& head : set.heads)
+      head = no_granule;
+  }
+}
+
+unsigned run_allocator::bin_of(std::uint32_t length) {
+  if (length <= exact_bins)
+    return length - 1;
+  const unsigned power = log2_floor(length); // >= 5
+  const unsigned eighth = (length >> (power - 3)) & 7;
+  return exact_bins + (power - 5) * 8 + eighth;
+}
+
+bool run_allocator::any_dirty(span examined) const {
+  bool any = false;
+  for_each_word(examined, [&](std::uint32_t word, std::uint64_t mask) {
+    any = any || (dirty_bits_[word] & mask) != 0;
+  });
+  return any;
+}
+
+void run_allocator::mark_dirty(span marked) {
+  for_each_word(marked, [&](std::uint32_t word, std::uint64_t mask) {
+    dirty_granules_ += static_cast<std::size_t>(std::popcount(mask & ~dirty_bits_[word]));
+    dirty_bits_[word] |= mask;
+  });
+}
+
+std::uint32_t run_allocator::clear_dirty(span cleared) {
+  std::uint32_t count = 0;
+  for_each_word(cleared, [&](std::uint32_t word, std::uint64_t mask) {
+    count += static_cast<std::uint32_t>(std::popcount(dirty_bits_[word] & mask));
+    dirty_bits_[word] &= ~mask;
+  });
+  dirty_granules_ -= count;
+  return count;
+}
+
+void run_allocator::write_entries(span run, run_state first, run_state last) {
+  run_entry& last_entry = entries_[run.first + run.count - 1];
+  last_entry.length = run.count;
+  last_entry.state = last;
+  run_entry& first_entry = entries_[run.first];
+  first_entry.length = run.count;
+  first_entry.state = first;
+}
+
+void run_allocator::link(span free_run, bool dirty, std::uint32_t now_ms) {
+  write_entries(free_run, run_state::free, run_state::free);
+  free_granules_ += free_run.count;
+  run_entry& entry = entries_[free_run.first];
+  const unsigned bin = bin_of(free_run.count);
+  bin_set& set = sets_[dirty];
+  entry.previous = no_granule;
+  entry.next = set.heads[bin];
+  if (entry.next != no_granule)
+    entries_[entry.next].previous = free_run.first;
+  set.heads[bin] = free_run.first;
+  set.occupied[bin / 64] |= std::uint64_t{1} << (bin % 64);
+  entry.freed_ms = now_ms;
+  entry.older = no_granule;
+  entry.newer = no_granule;
+  if (!dirty)
+    return;
+  // Almost always the newest; a remainder that keeps its age goes where it belongs.
+  std::uint32_t older = newest_;
+  while (older != no_granule && before(now_ms, entries_[older].freed_ms))
+    older = entries_[older].older;
+  entry.older = older;
+  entry.newer = older == no_granule ? oldest_ : entries_[older].newer;
+  (entry.older == no_granule ? oldest_ : entries_[entry.older].newer) = free_run.first;
+  (entry.newer == no_granule ? newest_ : entries_[entry.newer].older) = free_run.first;
+}
+
+void run_allocator::unlink(std::uint32_t first) {
+  run_entry& entry = entries_[first];
+  METE_DEBUG_CHECK(entry.state == run_state::free);
+  const std::uint32_t length = entry.length;
+  const bool dirty = any_dirty({first, length});
+  free_granules_ -= length;
+  bin_set& set = sets_[dirty];
+  const unsigned bin = bin_of(length);
+  if (entry.previous != no_granule)
+    entries_[entry.previous].next = entry.next;
+  else
+    set.heads[bin] = entry.next;
+  if (entry.next != no_granule)
+    entries_[entry.next].previous = entry.previous;
+  if (set.heads[bin] == no_granule)
+    set.occupied[bin / 64] &= ~(std::uint64_t{1} << (bin % 64));
+  if (!dirty)
+    return;
+  (entry.older == no_granule ? oldest_ : entries_[entry.older].newer) = entry.newer;
+  (entry.newer == no_granule ? newest_ : entries_[entry.newer].older) = entry.older;
+}
+
+bool run_allocator::find(const bin_set& set, std::uint32_t count, std::uint32_t alignment,
+                         std::uint32_t& found) const {
+  for (unsigned word = bin_of(count) / 64; word < bin_count / 64; ++word) {
+    std::uint64_t bins = set.occupied[word];
+    if (word == bin_of(count) / 64)
+      bins &= ~low_bits(bin_of(count) % 64);
+    for (; bins != 0; bins &= bins - 1) {
+      const unsigned bin = word * 64 + static_cast<unsigned>(std::countr_zero(bins));
+      std::uint32_t best = no_granule;
+      unsigned looked_at = 0;
+      for (std::uint32_t run = set.heads[bin]; run != no_granule && looked_at < scan_limit;
+           run = entries_[run].next, ++looked_at) {
+        const std::uint32_t length = entries_[run].length;
+        const std::size_t begin = align_up(std::size_t{run}, alignment);
+        if (begin + count > std::size_t{run} + length)
+          continue;
+        if (best == no_granule || length < entries_[best].length ||
+            (length == entries_[best].length && run < best))
+          best = run;
+      }
+      if (best != no_granule) {
+        found = best;
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+void run_allocator::carve(std::uint32_t first, span part) {
+  const std::uint32_t length = entries_[first].length;
+  const std::uint32_t freed_ms = entries_[first].freed_ms;
+  METE_DEBUG_CHECK(part.first >= first && part.first + part.count <= first + length);
+  unlink(first);
+  const span front{first, part.first - first};
+  const span back{part.first + part.count, first + length - (part.first + part.count)};
+  write_entries(part, run_state::used, run_state::occupied);
+  if (front.count != 0)
+    link(front, any_dirty(front), freed_ms);
+  if (back.count != 0)
+    link(back, any_dirty(back), freed_ms);
+}
+
+bool run_allocator::allocate(std::uint32_t count, std::uint32_t alignment, run_grant& grant) {
+  std::uint32_t found = no_granule;
+  if (!find(sets_[1], count, alignment, found) && !find(sets_[0], count, alignment, found))
+    return false;
+  const span part{static_cast<std::uint32_t>(align_up(std::size_t{found}, alignment)), count};
+  carve(found, part);
+  grant.first = part.first;
+  grant.zeroed = clear_dirty(part) == 0;
+  return true;
+}
+
+span run_allocator::release(span freed, std::uint32_t now_ms) {
+  mark_dirty(freed);
+  return insert(freed, now_ms);
+}
+
+span run_allocator::insert(span added, std::uint32_t now_ms) {
+  // Once coalesced these ends are inside a run.
+  entries_[added.first].state = run_state::none;
+  entries_[added.first + added.count - 1].state = run_state::none;
+  if (added.first > 0 && entries_[added.first - 1].state == run_state::free) {
+    const std::uint32_t length = entries_[added.first - 1].length;
+    unlink(added.first - length);
+    added.first -= length;
+    added.count += length;
+  }
+  const std::uint32_t after = added.first + added.count;
+  if (after < granules_ && entries_[after].state == run_state::free) {
+    added.count += entries_[after].length;
+    unlink(after);
+  }
+  link(added, any_dirty(added), now_ms);
+  return added;
+}
+
+bool run_allocator::extend(std::uint32_t first, std::uint32_t count, std::uint32_t more,
+                           bool& zeroed) {
+  const std::uint32_t after = first + count;
+  if (after >= granules_ || entries_[after].state != run_state::free ||
+      entries_[after].length < more)
+    return false;
+  carve(after, {after, more});
+  zeroed = clear_dirty({after, more}) == 0;
+  entries_[after].state = run_state::none; // carve() took it for a run of its own
+  write_entries({first, count + more}, run_state::used, run_state::occupied);
+  return true;
+}
+
+void run_allocator::shrink(std::uint32_t first, std::uint32_t kept) {
+  const std::uint32_t count = entries_[first].length;
+  METE_DEBUG_CHECK(kept > 0 && kept < count);
+  write_entries({first, kept}, run_state::used, run_state::occupied);
+  write_entries({first + kept, count - kept}, run_state::used, run_state::occupied);
+}
+
+bool run_allocator::begin_purge(std::uint32_t freed_before_ms, span& taken) {
+  if (oldest_ == no_granule || before(freed_before_ms, entries_[oldest_].freed_ms))
+    return false;
+  return begin_purge_any(taken);
+}
+
+bool run_allocator::begin_purge_any(span& taken) {
+  if (oldest_ == no_granule)
+    return false;
+  taken = {oldest_, entries_[oldest_].length};
+  unlink(taken.first);
+  write_entries(taken, run_state::occupied, run_state::occupied);
+  return true;
+}
+
+void run_allocator::finish_purge(span taken, bool purged, std::uint32_t now_ms) {
+  if (purged)
+    clear_dirty(taken);
+  insert(taken, now_ms);
+}
+
+span run_allocator::dirty_stretch(span run) const {
+  while (!is_dirty(run.first)) {
+    ++run.first;
+    --run.count;
+  }
+  while (!is_dirty(run.first + run.count - 1))
+    --run.count;
+  return run;
+}
+
+void run_allocator::split_into_granules(span part) {
+  for (std::uint32_t at = part.first; at < part.first + part.count; ++at)
+    entries_[at].state = run_state::occupied;
+}
+
+void run_allocator::forget(span part, std::uint32_t step) {
+  for (std::uint32_t at = part.first; at < part.first + part.count; at += step) {
+    entries_[at].state = run_state::none;
+    entries_[at + step - 1].state = run_state::none;
+  }
+}
+
+void run_allocator::check_invariants(std::uint32_t begin, std::uint32_t end) const {
+  bool previous_free = false;
+  for (std::uint32_t at = begin; at < end;) {
+    const run_entry& entry = entries_[at];
+    METE_CHECK(entry.state != run_state::none && entry.length > 0 && at + entry.length <= end);
+    METE_CHECK(entries_[at + entry.length - 1].length == entry.length);
+    const bool is_free = entry.state == run_state::free;
+    METE_CHECK(is_free == (entries_[at + entry.length - 1].state == run_state::free));
+    for (std::uint32_t inside = at + 1; inside < at + entry.length; ++inside)
+      METE_CHECK(entries_[inside].state != run_state::used);
+    METE_CHECK(!(is_free && previous_free));
+    previous_free = is_free;
+    at += entry.length;
+  }
+}
+
+} // namespace mete::page

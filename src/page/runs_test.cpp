@@ -1,0 +1,183 @@
+// The run allocator against a plain model: an array that says who has each granule.
+//
+// SPDX-License-Identifier: MIT
+#include "page/runs.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+namespace mete::page {
+namespace {
+
+class runs_test : public ::testing::Test {
+protected:
+  void start(std::uint32_t granules) {
+    entries.assign(granules + 1, run_entry{});
+    bits.assign(granules / 64 + 2, 0);
+    runs.initialise(entries.data(), bits.data(), granules);
+    runs.insert({0, granules}, 0);
+  }
+
+  std::vector<run_entry> entries;
+  std::vector<std::uint64_t> bits;
+  run_allocator runs;
+};
+
+TEST_F(runs_test, fresh_runs_are_zeroed_and_reused_ones_are_not) {
+  start(100);
+  run_grant first{}, second{};
+  ASSERT_TRUE(runs.allocate(10, 1, first));
+  EXPECT_TRUE(first.zeroed);
+  runs.release({first.first, 10}, 1);
+  EXPECT_EQ(runs.dirty_granules(), 10u);
+  ASSERT_TRUE(runs.allocate(10, 1, second));
+  EXPECT_EQ(second.first, first.first) << "dirty memory is reused before fresh";
+  EXPECT_FALSE(second.zeroed);
+  EXPECT_EQ(runs.dirty_granules(), 0u);
+}
+
+TEST_F(runs_test, best_fit_takes_the_smallest_run_that_is_long_enough) {
+  start(100);
+  run_grant a{}, b{}, c{}, separator{};
+  ASSERT_TRUE(runs.allocate(20, 1, a) && runs.allocate(1, 1, separator));
+  ASSERT_TRUE(runs.allocate(7, 1, b) && runs.allocate(1, 1, separator));
+  runs.release({a.first, 20}, 1);
+  runs.release({b.first, 7}, 1);
+  ASSERT_TRUE(runs.allocate(6, 1, c));
+  EXPECT_EQ(c.first, b.first);
+}
+
+TEST_F(runs_test, alignment_is_kept_and_remainders_stay_usable) {
+  start(64);
+  run_grant one{}, aligned{}, rest{};
+  ASSERT_TRUE(runs.allocate(1, 1, one));
+  ASSERT_TRUE(runs.allocate(16, 16, aligned));
+  EXPECT_EQ(aligned.first % 16, 0u);
+  ASSERT_TRUE(runs.allocate(15, 1, rest));
+  EXPECT_EQ(rest.first, 1u);
+  EXPECT_FALSE(runs.allocate(48, 1, rest));
+}
+
+TEST_F(runs_test, purging_makes_a_run_clean_again) {
+  start(64);
+  run_grant grant{};
+  ASSERT_TRUE(runs.allocate(8, 1, grant));
+  runs.release({grant.first, 8}, 10);
+  span taken{};
+  EXPECT_FALSE(runs.begin_purge(9, taken)) << "too young";
+  ASSERT_TRUE(runs.begin_purge(10, taken));
+  EXPECT_EQ(taken.count, 64u) << "coalesced with the clean rest";
+  runs.finish_purge(taken, true, 11);
+  EXPECT_EQ(runs.dirty_granules(), 0u);
+  EXPECT_FALSE(runs.begin_purge(1000, taken));
+  ASSERT_TRUE(runs.allocate(8, 1, grant));
+  EXPECT_TRUE(grant.zeroed);
+}
+
+TEST_F(runs_test, a_run_whose_purge_failed_stays_dirty) {
+  start(64);
+  run_grant grant{};
+  ASSERT_TRUE(runs.allocate(8, 1, grant));
+  runs.release({grant.first, 8}, 10);
+  span taken{};
+  ASSERT_TRUE(runs.begin_purge(10, taken));
+  runs.finish_purge(taken, false, 11);
+  EXPECT_EQ(runs.dirty_granules(), 8u);
+}
+
+TEST_F(runs_test, used_marks_only_the_beginnings_of_live_runs) {
+  start(64);
+  run_grant a{}, b{};
+  ASSERT_TRUE(runs.allocate(4, 1, a) && runs.allocate(4, 1, b));
+  runs.release({a.first, 4}, 1);
+  runs.release({b.first, 4}, 1);
+  ASSERT_TRUE(runs.allocate(8, 1, a));
+  for (std::uint32_t granule = 0; granule < 64; ++granule)
+    EXPECT_EQ(runs.entry(granule).state == run_state::used, granule == a.first) << granule;
+}
+
+// Random operations; the model is who owns each granule and whether it is dirty while free.
+TEST_F(runs_test, agrees_with_a_model) {
+  for (unsigned seed = 0; seed < 20; ++seed) {
+    constexpr std::uint32_t granules = 1000;
+    start(granules);
+    std::mt19937 random(seed);
+    std::vector<int> owner(granules, 0);
+    std::vector<bool> dirty(granules, false);
+    struct live_run {
+      span where;
+      int id;
+    };
+    std::vector<live_run> live;
+    std::vector<live_run> purging;
+    int next_id = 1;
+    const auto fill = [&](span where, int id) {
+      std::fill_n(owner.begin() + where.first, where.count, id);
+    };
+    for (std::uint32_t step = 0; step < 5000; ++step) {
+      const unsigned action = random() % 10;
+      if (action < 4) {
+        const std::uint32_t count = 1 + random() % (random() % 8 == 0 ? 100 : 10);
+        const std::uint32_t alignment = 1u << random() % 5;
+        run_grant grant{};
+        if (!runs.allocate(count, alignment, grant))
+          continue;
+        ASSERT_EQ(grant.first % alignment, 0u);
+        bool any_dirty = false;
+        for (std::uint32_t at = grant.first; at < grant.first + count; ++at) {
+          ASSERT_EQ(owner[at], 0) << "handed out twice";
+          any_dirty = any_dirty || dirty[at];
+          dirty[at] = false;
+        }
+        ASSERT_EQ(grant.zeroed, !any_dirty);
+        live.push_back({{grant.first, count}, next_id});
+        fill(live.back().where, next_id++);
+      } else if (action < 7 && !live.empty()) {
+        std::swap(live[random() % live.size()], live.back());
+        const span where = live.back().where;
+        live.pop_back();
+        runs.release(where, step);
+        fill(where, 0);
+        std::fill_n(dirty.begin() + where.first, where.count, true);
+      } else if (action == 7 && !live.empty()) {
+        live_run& run = live[random() % live.size()];
+        bool zeroed = false;
+        const std::uint32_t more = 1 + random() % 8;
+        if (runs.extend(run.where.first, run.where.count, more, zeroed)) {
+          for (std::uint32_t at = run.where.first + run.where.count;
+               at < run.where.first + run.where.count + more; ++at) {
+            ASSERT_EQ(owner[at], 0);
+            owner[at] = run.id;
+            dirty[at] = false;
+          }
+          run.where.count += more;
+        }
+      } else if (action == 8) {
+        span taken{};
+        if (runs.begin_purge(step - random() % 100, taken)) {
+          purging.push_back({taken, -1});
+          fill(taken, -1);
+        }
+      } else if (!purging.empty()) {
+        const span where = purging.back().where;
+        purging.pop_back();
+        const bool done = random() % 4 != 0;
+        runs.finish_purge(where, done, step);
+        fill(where, 0);
+        if (done)
+          std::fill_n(dirty.begin() + where.first, where.count, false);
+      }
+      runs.check_invariants(0, granules);
+      std::size_t free_granules = 0;
+      for (std::uint32_t at = 0; at < granules; ++at)
+        free_granules += owner[at] == 0;
+      ASSERT_EQ(runs.free_granules(), free_granules);
+    }
+  }
+}
+
+} // namespace
+} // namespace mete::page
