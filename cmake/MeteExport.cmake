@@ -11,6 +11,12 @@
 # Therefore the library is linked explicitly, and first: before any other library that brings a
 # malloc. The second mention that CMake adds itself only gives the dependency and the rpath.
 #
+# Because the archive must link into C programs, it names std::__throw_bad_alloc() weakly, and a weak
+# name takes nothing out of a static libstdc++. A C++ program that is linked with -static and uses so
+# little of the C++ library that nothing else asks for that function adds the link option
+# LINKER:--undefined=_ZSt17__throw_bad_allocv; it is not added for all, because with --as-needed it
+# would make programs fail to link that do not need libstdc++ at all.
+#
 # Everything is set from scratch here. A consumer may be C or an older C++, so that how mete itself
 # is compiled (its language level, its object libraries) must not reach it.
 #

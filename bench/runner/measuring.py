@@ -117,7 +117,8 @@ class Bench:
         os.makedirs(work, exist_ok=True)
         summary = os.path.join(work, "strace")
         preload = ["-E", f"LD_PRELOAD={allocator.library}"] if allocator.library else []
-        subprocess.run(["strace", "-f", "-c", "-o", summary, *preload, *workload.command],
+        command = [part.replace("{work}", work) for part in workload.command]
+        subprocess.run(["strace", "-f", "-c", "-o", summary, *preload, *command],
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
         with open(summary, encoding="utf-8") as file:
             total = [line.split() for line in file if line.rstrip().endswith("total")]

@@ -71,7 +71,7 @@ void die(const message& line) {
 void misuse(const char* what, const void* address, const message& known) {
   message line;
   line << what << " of " << address << ": ";
-  line.append(known.text(), known.length());
+  line.append(known.data(), known.length());
   line << " (see docs/debugging.md)";
   die(line);
 }

@@ -23,6 +23,7 @@ public:
   explicit message(empty_tag) {}
 
   message& operator<<(const char* text);
+  message& operator<<(char*) = delete; // the address of a block, or a text? Cast to say which.
   message& operator<<(std::size_t number);
   message& operator<<(long long number);
   message& operator<<(int number) { return *this << static_cast<long long>(number); }
@@ -30,7 +31,11 @@ public:
   message& operator<<(const void* address);
   message& append(const char* text, std::size_t length);
 
-  const char* text() const { return buffer_; }
+  const char* text() {
+    buffer_[length_] = '\0';
+    return buffer_;
+  }
+  const char* data() const { return buffer_; } // without an end
   std::size_t length() const { return length_; }
 
   // Writes the line and a newline to standard error, preserving errno.

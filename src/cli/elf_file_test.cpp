@@ -163,12 +163,27 @@ std::size_t read_everything(std::span<const std::byte> bytes) {
   return seen;
 }
 
+// Of a file that was cut off, each string is there as a whole or not at all.
+void expect_part_of_example(std::span<const std::byte> bytes) {
+  const words known{"malloc", "maybe", "mine", "__asan_init"};
+  for (const symbol_table table : {symbol_table::dynamic, symbol_table::full})
+    for (const auto& [name, use] : symbols_in(bytes, table))
+      EXPECT_NE(std::find(known.begin(), known.end(), name), known.end()) << name;
+  const auto file = read_elf(bytes);
+  for (const std::string& name : file ? file->needed : words())
+    EXPECT_TRUE(name == "libfirst.so" || name == "libsecond.so") << name;
+  if (file && !file->interpreter.empty()) {
+    EXPECT_EQ(file->interpreter, example().interpreter);
+  }
+}
+
 TEST(damaged_elf, cut_off_at_every_length) {
   for (const auto& whole : {example().build_64(), example().build_32()}) {
     std::size_t seen = 0;
     for (std::size_t size = 0; size <= whole.size(); ++size) {
       guarded_bytes part({whole.data(), size});
       seen += read_everything(part.bytes());
+      expect_part_of_example(part.bytes());
     }
     EXPECT_GT(seen, 0u);
   }

@@ -50,9 +50,8 @@ private:
       std::memcpy(m_bytes.data() + offset, start, size);
       return offset;
     }
-    template <typename T>
-    void replace(std::size_t offset, const T& value) {
-      std::memcpy(m_bytes.data() + offset, &value, sizeof value);
+    void replace(std::size_t offset, const void* start, std::size_t size) {
+      std::memcpy(m_bytes.data() + offset, start, size);
     }
     std::size_t size() const { return m_bytes.size(); }
     std::vector<std::byte> take() { return std::move(m_bytes); }
@@ -87,12 +86,18 @@ private:
 
   template <typename Header, typename Segment, typename Section, typename Dynamic, typename Symbol>
   std::vector<std::byte> build(unsigned char elf_class) const {
+    // Headers and tables first, strings last: a file cut off anywhere still leads to the cut.
     bytes_builder file;
     string_table strings;
     Header header{};
     file.append(header);
+    std::vector<Segment> segments(interpreter.empty() ? 2 : 3);
+    const std::size_t segments_size = segments.size() * sizeof(Segment);
+    const std::size_t segments_at = file.append(segments.data(), segments_size);
+    std::vector<Section> sections(4);
+    const std::size_t sections_size = sections.size() * sizeof(Section);
+    const std::size_t sections_at = file.append(sections.data(), sections_size);
 
-    const std::size_t interpreter_at = file.append(interpreter.c_str(), interpreter.size() + 1);
     const std::size_t dynamic_symbols_at = append_symbols<Symbol>(file, strings, dynamic_symbols);
     const std::size_t full_symbols_at = append_symbols<Symbol>(file, strings, full_symbols);
 
@@ -107,13 +112,16 @@ private:
       add_entry(DT_NEEDED, strings.add(name));
     if (!shared_object_name.empty())
       add_entry(DT_SONAME, strings.add(shared_object_name));
-    const std::size_t strings_at = file.append(strings.text.data(), strings.text.size());
+    const std::size_t entries_at = file.size();
+    const std::size_t entries_size = (entries.size() + 2) * sizeof(Dynamic);
+    const std::size_t interpreter_at = entries_at + entries_size;
+    const std::size_t strings_at = interpreter_at + interpreter.size() + 1;
     add_entry(DT_STRTAB, strings_at + load_address);
     add_entry(DT_NULL, 0);
-    const std::size_t entries_size = entries.size() * sizeof(Dynamic);
-    const std::size_t entries_at = file.append(entries.data(), entries_size);
+    file.append(entries.data(), entries_size);
+    file.append(interpreter.c_str(), interpreter.size() + 1);
+    file.append(strings.text.data(), strings.text.size());
 
-    std::vector<Section> sections(4);
     const auto set_section = [&](std::size_t index, std::uint32_t section_type, std::size_t offset,
                                  std::size_t size) {
       sections[index].sh_type = section_type;
@@ -124,22 +132,21 @@ private:
     set_section(1, SHT_DYNSYM, dynamic_symbols_at, (dynamic_symbols.size() + 1) * sizeof(Symbol));
     set_section(2, SHT_SYMTAB, full_symbols_at, (full_symbols.size() + 1) * sizeof(Symbol));
     set_section(3, SHT_STRTAB, strings_at, strings.text.size());
-    const std::size_t sections_at = file.append(sections.data(), sections.size() * sizeof(Section));
+    file.replace(sections_at, sections.data(), sections_size);
 
-    std::vector<Segment> segments;
-    const auto add_segment = [&](std::uint32_t segment_type, std::size_t offset, std::size_t size) {
-      Segment segment{};
+    const auto set_segment = [&](std::size_t index, std::uint32_t segment_type, std::size_t offset,
+                                 std::size_t size) {
+      Segment& segment = segments[index];
       segment.p_type = segment_type;
       segment.p_offset = static_cast<decltype(segment.p_offset)>(offset);
       segment.p_vaddr = static_cast<decltype(segment.p_vaddr)>(offset + load_address);
       segment.p_filesz = static_cast<decltype(segment.p_filesz)>(size);
-      segments.push_back(segment);
     };
-    add_segment(PT_LOAD, 0, file.size());
+    set_segment(0, PT_LOAD, 0, file.size());
+    set_segment(1, PT_DYNAMIC, entries_at, entries_size);
     if (!interpreter.empty())
-      add_segment(PT_INTERP, interpreter_at, interpreter.size() + 1);
-    add_segment(PT_DYNAMIC, entries_at, entries_size);
-    const std::size_t segments_at = file.append(segments.data(), segments.size() * sizeof(Segment));
+      set_segment(2, PT_INTERP, interpreter_at, interpreter.size() + 1);
+    file.replace(segments_at, segments.data(), segments_size);
 
     std::memcpy(header.e_ident, ELFMAG, SELFMAG);
     header.e_ident[EI_CLASS] = elf_class;
@@ -153,7 +160,7 @@ private:
     header.e_shoff = static_cast<decltype(header.e_shoff)>(sections_at);
     header.e_shentsize = sizeof(Section);
     header.e_shnum = static_cast<std::uint16_t>(sections.size());
-    file.replace(0, header);
+    file.replace(0, &header, sizeof header);
     return file.take();
   }
 };

@@ -23,12 +23,12 @@ constexpr std::size_t script_start_bytes = 256;
 // It follows 5 scripts; a chain with env in it may be longer, and one of 16 goes in circles.
 constexpr int longest_chain = 16;
 
-enum class file_state { executable, absent, denied, directory };
+enum class file_state { executable, absent, unreachable, denied, directory };
 
 file_state state_of(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0)
-    return errno == EACCES ? file_state::denied : file_state::absent;
+    return errno == EACCES ? file_state::unreachable : file_state::absent;
   if (S_ISDIR(status.st_mode))
     return file_state::directory;
   const bool allowed = ::faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) == 0;
@@ -48,12 +48,18 @@ std::string search_path() {
   if (state == file_state::directory)
     throw command_error(status_not_executable,
                         fmt::format("'{}' is a directory; name a program in it", name));
+  if (state == file_state::unreachable)
+    throw command_error(
+        status_not_executable,
+        fmt::format("'{}' is in a folder that you may not search; run it as a user who may", name));
   throw command_error(
       status_not_executable,
       fmt::format("'{0}' is not an executable file; allow it with: chmod +x {0}", name));
 }
 
-// As execvp(3): a file that may not be executed is remembered, and the search goes on.
+// As execvp(3): a file that may not be executed is remembered, and the search goes on. Unlike it, a
+// folder that may not be searched counts as empty, as in the shells: "permission denied" would be
+// said of a file that nobody has seen.
 std::string look_up(const std::string& name) {
   if (name.find('/') != std::string::npos) {
     const file_state state = state_of(name);
@@ -73,7 +79,8 @@ std::string look_up(const std::string& name) {
     const file_state state = state_of(path);
     if (state == file_state::executable)
       return path;
-    if (state != file_state::absent && refused.empty())
+    const bool nothing_seen = state == file_state::absent || state == file_state::unreachable;
+    if (!nothing_seen && refused.empty())
       refused = path;
     start = end + 1;
   }

@@ -105,6 +105,15 @@ class FindsThePrograms(RunTest):
         self.check_refused(run("/no/such"), 127, "'/no/such'")
         self.check_refused(run(""), 127, "''")
 
+    def test_folders_without_rights(self):
+        if os.getuid() != 0:
+            raise unittest.SkipTest("needs root, to be another user without rights")
+        folder = os.path.join(support.FOLDER, "closed")
+        os.mkdir(folder, 0o700)
+        self.check_refused(run("no-such-program", env={"PATH": folder}, preexec_fn=as_nobody),
+                           127, "'no-such-program'", "PATH")
+        self.check_refused(run(folder + "/program", preexec_fn=as_nobody), 126, "may not search")
+
     def test_not_executable(self):
         path = write("not_executable", "#!/bin/sh\n", 0o644)
         self.check_refused(run(path), 126, path, "chmod +x")
@@ -160,7 +169,8 @@ class FindsThePrograms(RunTest):
         self.check_refused(run(f"{support.FOLDER}/circle_a"), 126, "circle")
 
     def test_what_env_cannot_find_is_told_by_env(self):
-        result = run(write("env_lost", "#!/usr/bin/env no-such-program\n"))
+        result = run(write("env_lost", "#!/usr/bin/env no-such-program\n"),
+                     env={"PATH": "/usr/bin:/bin"})
         self.assertEqual(result.returncode, 127)
         self.assertIn("no-such-program", result.stderr)
 

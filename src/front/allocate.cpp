@@ -36,6 +36,15 @@ namespace {
   return block;
 }
 
+// The second and last attempt, when the OS has refused memory.
+[[gnu::cold]] void* retry_class(heap::heap& h, unsigned class_index) {
+  if (!relieve(heap::size_classes[class_index].block_bytes))
+    return out_of_memory();
+  heap::owner_guard inside(h.lock);
+  void* const block = heap::refill(h, heap::this_thread, class_index);
+  return block != nullptr ? block : out_of_memory();
+}
+
 void* allocate_class(unsigned class_index) {
   heap::cache_bin& bin = heap::this_thread.bins[class_index];
   if (*bin.top != nullptr)
@@ -52,14 +61,19 @@ void* allocate_class(unsigned class_index) {
   }
   if (due) [[unlikely]]
     tick(*h);
-  return block != nullptr ? block : out_of_memory();
+  if (block == nullptr) [[unlikely]]
+    return retry_class(*h, class_index);
+  return block;
 }
 
 page::grant allocate_big(std::size_t size, std::size_t alignment) {
   if (size > PTRDIFF_MAX)
     return {};
   initialise();
-  return heap::allocate_big(size, alignment);
+  const page::grant result = heap::allocate_big(size, alignment);
+  if (result.begin == nullptr && relieve(size)) [[unlikely]]
+    return heap::allocate_big(size, alignment);
+  return result;
 }
 
 // --- Freeing ----------------------------------------------------------------------------------

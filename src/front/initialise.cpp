@@ -44,7 +44,8 @@ void read_options() {
     if (option(options.verbose) != 0) {
       message line;
       line << "version " << METE_VERSION << " active in pid " << static_cast<int>(::getpid())
-           << " (" << program_invocation_short_name << ")";
+           << " ("
+           << const_cast<const char*>(program_invocation_short_name) << ")";
       line.print();
     }
   }

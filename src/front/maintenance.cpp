@@ -159,9 +159,43 @@ bool much_is_unused() {
 
 // --- By the way, in the threads themselves ----------------------------------------------------
 
+// The cgroup's or the machine's, read when this process has become worth it: start-up stays short.
+std::size_t memory_limit() {
+  static constinit std::atomic<std::size_t> limit{0};
+  std::size_t known = limit.load(std::memory_order_relaxed);
+  if (known == 0) {
+    if (page::resident_bytes() < 16 * MiB)
+      return SIZE_MAX;
+    known = os::memory_limit_bytes();
+    limit.store(known, std::memory_order_relaxed);
+  }
+  return known;
+}
+
+// Near the limit memory goes back at once, not after a time. What remains then is in use, so the
+// next attempt waits until it has grown noticeably.
+void relieve_pressure() {
+  static constinit std::atomic<std::size_t> remained{0};
+  const std::size_t limit = memory_limit();
+  const std::size_t resident = page::resident_bytes();
+  if (resident < limit / 4 * 3) {
+    remained.store(0, std::memory_order_relaxed);
+    return;
+  }
+  if (resident < remained.load(std::memory_order_relaxed) + limit / 32 ||
+      !maintenance_lock.try_lock())
+    return;
+  decay_round(true, SIZE_MAX);
+  page::purge_runs_above(0);
+  remained.store(page::resident_bytes(), std::memory_order_relaxed);
+  maintenance_lock.unlock();
+}
+
 void purge_excess() {
-  const auto limit =
-      decay_ms() == 0 ? std::size_t{0} : static_cast<std::size_t>(option(options.dirty_limit));
+  const auto limit = decay_ms() == 0
+                         ? std::size_t{0}
+                         : std::min(static_cast<std::size_t>(option(options.dirty_limit)),
+                                    memory_limit() / 16);
   if (page::dirty_bytes() <= limit || !maintenance_lock.try_lock())
     return; // somebody is at it
   page::purge_runs_above(limit);
@@ -179,6 +213,7 @@ void decay_inline(std::uint32_t now_ms) {
 }
 
 void settle_dirty(std::uint32_t now_ms) {
+  relieve_pressure();
   purge_excess();
   if (much_is_unused() && !ensure_background())
     decay_inline(now_ms);
@@ -213,6 +248,15 @@ std::size_t collect() {
   lock_guard guard(maintenance_lock);
   const std::size_t bytes = decay_round(true, 0);
   return bytes + page::purge_runs_above(0);
+}
+
+bool relieve(std::size_t size) {
+  // What lies free in regions, but scattered, or as regions too small: else nothing would help.
+  const page::region_usage usage = page::regions_in_use();
+  if (usage.reserved_bytes - usage.committed_bytes + usage.free_bytes < size && usage.regions < 2)
+    return false;
+  const std::size_t collected = collect();
+  return page::release_empty_regions() + collected != 0;
 }
 
 void forget_background_thread() {

@@ -72,9 +72,14 @@ slab* heap::next_slab(unsigned class_index) {
   if (!pending.empty())
     drain_pending();
   slab* s = state.partial.pop_front();
-  if (s == nullptr && (s = take_over_slab(*this, class_index)) != nullptr)
-    receive(*s);
-  else if (s == nullptr)
+  // Not by a shared heap: a slab that is taken over has live blocks of others, and an explicit heap
+  // takes everything in its slabs along when it is destroyed.
+  if (s == nullptr && shared_lock == nullptr) {
+    s = take_over_slab(*this, class_index);
+    if (s != nullptr)
+      receive(*s);
+  }
+  if (s == nullptr)
     s = create_slab(class_index);
   if (s != nullptr)
     make_current(*s);
@@ -246,7 +251,7 @@ heap_usage heap::usage() {
     const std::size_t bytes = s.info().block_bytes;
     ++result.slabs;
     result.slab_bytes += s.info().units * unit_bytes;
-    result.block_bytes += (s.frontier - s.free_count) * bytes;
+    result.block_bytes += (s.frontier() - s.free_count) * bytes;
     result.free_bytes += s.free_count * bytes;
     result.purged_bytes +=
         static_cast<std::size_t>(std::popcount(s.purged_pages)) << os::page_shift;

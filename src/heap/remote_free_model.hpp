@@ -13,7 +13,7 @@
 #include <cstdint>
 
 #include "heap/remote_free.hpp"
-#include "support/interleave.hpp"
+#include "interleave.hpp"
 
 namespace mete::heap::model {
 

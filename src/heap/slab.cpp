@@ -84,12 +84,12 @@ unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from)
     s.free_count = static_cast<std::uint16_t>(s.free_count - taken);
   }
   fresh_from = taken;
-  unsigned fresh = static_cast<unsigned>(info.capacity - s.frontier);
+  unsigned fresh = static_cast<unsigned>(info.capacity - s.frontier());
   fresh = fresh < wanted - taken ? fresh : wanted - taken;
-  char* block = s.block(s.frontier);
+  char* block = s.block(s.frontier());
   for (unsigned count = 0; count < fresh; ++count, block += info.block_bytes)
     out[taken++] = block;
-  s.frontier = static_cast<std::uint16_t>(s.frontier + fresh);
+  s.set_frontier(s.frontier() + fresh);
   if (!s.zero_beyond_frontier)
     fresh_from = taken;
   s.idle_rounds = 0;
@@ -112,13 +112,13 @@ void collect_remote(slab& s) {
 }
 
 std::uint64_t purgeable_pages(slab& s) {
-  if (!s.zero_beyond_frontier && s.frontier < s.info().capacity) {
+  if (!s.zero_beyond_frontier && s.frontier() < s.info().capacity) {
     // What lies beyond may hold the memory of an earlier life: count it among the free blocks.
-    for_each_word({s.frontier, s.info().capacity}, [&](unsigned word, std::uint64_t mask) {
+    for_each_word({s.frontier(), s.info().capacity}, [&](unsigned word, std::uint64_t mask) {
       s.free_bits()[word] |= mask;
     });
-    s.free_count = static_cast<std::uint16_t>(s.free_count + s.info().capacity - s.frontier);
-    s.frontier = s.info().capacity;
+    s.free_count = static_cast<std::uint16_t>(s.free_count + s.info().capacity - s.frontier());
+    s.set_frontier(s.info().capacity);
   }
   std::uint64_t result = 0;
   for (unsigned page = 0; page < page_count(s); ++page) {
@@ -161,10 +161,10 @@ void check_slab_invariants(slab& s) {
   for (unsigned word = 0; word < s.info().words; ++word)
     set += static_cast<unsigned>(std::popcount(s.free_bits()[word]));
   METE_CHECK(set == s.free_count);
-  METE_CHECK(s.frontier <= s.info().capacity && s.free_count <= s.frontier);
-  for (unsigned index = s.frontier; index < s.info().capacity; ++index)
+  METE_CHECK(s.frontier() <= s.info().capacity && s.free_count <= s.frontier());
+  for (unsigned index = s.frontier(); index < s.info().capacity; ++index)
     METE_CHECK((s.free_bits()[index / 64] >> (index % 64) & 1) == 0);
-  for (unsigned index = 0; index < s.frontier; ++index)
+  for (unsigned index = 0; index < s.frontier(); ++index)
     METE_CHECK((s.purged_pages & pages_of_block(s, index)) == 0 ||
                (s.free_bits()[index / 64] >> (index % 64) & 1) != 0);
   METE_CHECK(s.remote.debt >= 0);
@@ -174,9 +174,9 @@ void report_bad_block(const slab& s, const void* address) {
   const auto offset = static_cast<std::size_t>(static_cast<const char*>(address) - s.begin);
   const std::size_t index = offset / s.info().block_bytes;
   message known{message::empty_tag{}};
-  if (offset % s.info().block_bytes != 0 && index < s.frontier)
+  if (offset % s.info().block_bytes != 0 && index < s.frontier())
     known << "it points " << offset % s.info().block_bytes << " bytes into the block of "
-          << s.info().block_bytes << " bytes at " << s.block(static_cast<unsigned>(index));
+          << s.info().block_bytes << " bytes at " << static_cast<const void*>(s.block(static_cast<unsigned>(index)));
   else
     known << "no block was ever handed out there (slab of " << s.info().block_bytes
           << "-byte blocks at " << static_cast<const void*>(s.begin) << ")";

@@ -34,7 +34,7 @@ struct slab {
   slab* previous;
   char* begin;
   std::uint64_t purged_pages; // one bit per page of the OS
-  std::uint16_t frontier;
+  std::atomic<std::uint16_t> frontier_word; // written by the holder, also read by freers
   std::uint16_t free_count;
   std::uint8_t class_index;
   slab_place place;
@@ -46,9 +46,13 @@ struct slab {
   std::atomic<std::uint64_t>* remote_bits() {
     return reinterpret_cast<std::atomic<std::uint64_t>*>(free_bits() + info().words);
   }
-  bool exhausted() const { return free_count == 0 && frontier == info().capacity; }
+  unsigned frontier() const { return frontier_word.load(std::memory_order_relaxed); }
+  void set_frontier(unsigned block) {
+    frontier_word.store(static_cast<std::uint16_t>(block), std::memory_order_relaxed);
+  }
+  bool exhausted() const { return free_count == 0 && frontier() == info().capacity; }
   // Every block that was handed out has come home.
-  bool empty() const { return free_count == frontier; }
+  bool empty() const { return free_count == frontier(); }
   char* block(unsigned index) const { return begin + std::size_t{index} * info().block_bytes; }
 };
 static_assert(sizeof(slab) == slab_header_bytes);
@@ -62,7 +66,7 @@ static_assert(sizeof(std::atomic<std::uint64_t>) == 8);
 inline unsigned block_index(const slab& s, const void* address) {
   const auto offset = static_cast<std::uint64_t>(static_cast<const char*>(address) - s.begin);
   const auto index = static_cast<unsigned>(offset * s.info().reciprocal >> 32);
-  if (std::uint64_t{index} * s.info().block_bytes != offset || index >= s.frontier) [[unlikely]]
+  if (std::uint64_t{index} * s.info().block_bytes != offset || index >= s.frontier()) [[unlikely]]
     report_bad_block(s, address);
   return index;
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "os/system.hpp"
 
+#include "base/check.hpp"
 #include "os/memory.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <ctime>
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -13,18 +16,71 @@
 namespace mete::os {
 namespace {
 
+// The beginning of a file as a text; empty if it cannot be read.
+template <std::size_t Size>
+void read_text(const char* path, char (&text)[Size]) {
+  text[0] = '\0';
+  const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return;
+  const ssize_t length = ::read(file, text, Size - 1);
+  ::close(file);
+  text[length < 0 ? 0 : length] = '\0';
+}
+
+// The number that the text begins with; SIZE_MAX if it begins with none ("max").
+std::size_t leading_number(const char* text) {
+  if (*text < '0' || *text > '9')
+    return SIZE_MAX;
+  std::size_t number = 0;
+  for (; *text >= '0' && *text <= '9' && number < SIZE_MAX / 16; ++text)
+    number = number * 10 + static_cast<std::size_t>(*text - '0');
+  return number;
+}
+
+// The tightest limit of a group and the groups around it. `group` is cut at its slashes.
+std::size_t group_limit(const char* mount, char* group, const char* file) {
+  std::size_t limit = SIZE_MAX;
+  for (;;) {
+    message path{message::empty_tag{}};
+    path << mount << const_cast<const char*>(group) << "/" << file;
+    char text[64];
+    read_text(path.text(), text);
+    limit = std::min(limit, leading_number(text));
+    char* const slash = std::strrchr(group, '/');
+    if (slash == nullptr)
+      return limit;
+    *slash = '\0';
+  }
+}
+
+// /proc/self/cgroup has lines "number:controllers:path"; version 2 has no controllers.
+std::size_t cgroup_limit_bytes() {
+  char text[2048];
+  read_text("/proc/self/cgroup", text);
+  std::size_t limit = SIZE_MAX;
+  char* rest = nullptr;
+  for (char* line = ::strtok_r(text, "\n", &rest); line != nullptr;
+       line = ::strtok_r(nullptr, "\n", &rest)) {
+    char* const controllers = std::strchr(line, ':');
+    char* const group = controllers == nullptr ? nullptr : std::strchr(controllers + 1, ':');
+    if (group == nullptr)
+      continue;
+    if (group == controllers + 1)
+      limit = std::min(limit, group_limit("/sys/fs/cgroup", group + 1, "memory.max"));
+    else if (std::strstr(controllers, ":memory:") == controllers)
+      limit = std::min(limit,
+                       group_limit("/sys/fs/cgroup/memory", group + 1, "memory.limit_in_bytes"));
+  }
+  return limit;
+}
+
 // The first number of /proc/self/statm: pages of address space in use.
 std::size_t mapped_bytes() {
-  const int file = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-  if (file < 0)
-    return 0;
   char text[64];
-  const ssize_t length = ::read(file, text, sizeof text);
-  ::close(file);
-  std::size_t pages = 0;
-  for (ssize_t at = 0; at < length && text[at] >= '0' && text[at] <= '9'; ++at)
-    pages = pages * 10 + static_cast<std::size_t>(text[at] - '0');
-  return pages * page_bytes;
+  read_text("/proc/self/statm", text);
+  const std::size_t pages = leading_number(text);
+  return pages == SIZE_MAX ? 0 : pages * page_bytes;
 }
 
 } // namespace
@@ -35,6 +91,13 @@ std::size_t physical_memory_bytes() {
   const bool known = ::sysinfo(&info) == 0;
   errno = saved_errno;
   return known ? static_cast<std::size_t>(info.totalram) * info.mem_unit : std::size_t{1} << 30;
+}
+
+std::size_t memory_limit_bytes() {
+  const int saved_errno = errno;
+  const std::size_t limit = std::min(cgroup_limit_bytes(), physical_memory_bytes());
+  errno = saved_errno;
+  return limit;
 }
 
 std::size_t address_space_left_bytes() {

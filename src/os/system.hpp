@@ -11,6 +11,10 @@ namespace mete::os {
 // Bytes of physical memory, of the whole machine.
 std::size_t physical_memory_bytes();
 
+// The memory that this process may use: its cgroup's limit (version 1 or 2, the tightest on the way
+// up), or the machine's memory. Reads files; for the start of the process.
+std::size_t memory_limit_bytes();
+
 // RLIMIT_AS less what is mapped already; SIZE_MAX when there is no limit.
 std::size_t address_space_left_bytes();
 

@@ -6,6 +6,7 @@
 #include "base/lock.hpp"
 #include "base/units.hpp"
 #include "os/memory.hpp"
+#include "page/region.hpp"
 
 #include <cstring>
 
@@ -29,6 +30,18 @@ struct arena {
 };
 constinit arena metadata;
 
+// A zeroed chunk. Where a limit on address space refuses a mapping, the region may have room, which
+// is reserved already. REQUIRES: the lock, which is let go for that, because of the lock order.
+char* map_chunk() {
+  if (char* const chunk = os::map(chunk_bytes, os::page_bytes); chunk != nullptr)
+    return chunk;
+  unlock_guard unlocked(metadata.lock);
+  const grant units = allocate_units(chunk_bytes / unit_bytes, tag_none, nullptr);
+  if (units.begin != nullptr && !units.zeroed)
+    std::memset(units.begin, 0, chunk_bytes);
+  return units.begin;
+}
+
 } // namespace
 
 void* allocate_metadata(std::size_t bytes) {
@@ -41,17 +54,14 @@ void* allocate_metadata(std::size_t bytes) {
     return std::memset(static_cast<void*>(piece), 0, rounded);
   }
   if (static_cast<std::size_t>(metadata.bump_end - metadata.bump) < rounded) {
-    char* const chunk = os::map(chunk_bytes, os::page_bytes);
+    char* const chunk = map_chunk();
     if (chunk == nullptr)
       return nullptr;
     metadata.mapped_bytes += chunk_bytes;
-    // The kernel mostly places mappings side by side; then the tail of the last one still counts.
-    if (chunk + chunk_bytes == metadata.bump) {
-      metadata.bump = chunk;
-    } else {
-      metadata.bump = chunk;
+    // The kernel mostly places mappings side by side, downwards: then nothing of the last is lost.
+    if (chunk + chunk_bytes != metadata.bump)
       metadata.bump_end = chunk + chunk_bytes;
-    }
+    metadata.bump = chunk;
   }
   char* const memory = metadata.bump;
   metadata.bump += rounded;

@@ -12,6 +12,7 @@ namespace mete::page {
 namespace {
 
 constinit std::atomic<std::size_t> dirty_total{0};
+constinit std::atomic<std::size_t> resident_total{0};
 
 struct level {
   run_allocator& runs;
@@ -29,7 +30,7 @@ std::size_t purge_one(level from, Begin begin_purge, bool& failed) {
   bool purged = false;
   {
     unlock_guard unlocked(regions_lock);
-    purged = os::purge(from.where.base + (std::size_t{dirty.first} << from.granule_shift),
+    purged = os::purge(from.where.base() + (std::size_t{dirty.first} << from.granule_shift),
                        std::size_t{dirty.count} << from.granule_shift);
   }
   const std::size_t dirty_before = from.runs.dirty_granules();
@@ -64,13 +65,24 @@ std::size_t purge_all_levels(Begin begin_purge, Enough enough) {
 } // namespace
 
 void note_dirty_bytes() {
-  std::size_t bytes = 0;
+  std::size_t dirty = 0;
+  std::size_t clean = 0;
+  std::size_t committed = 0;
   const unsigned count = region_count.load(std::memory_order_relaxed);
-  for (unsigned index = 0; index < count; ++index)
-    bytes += (regions[index].units.dirty_granules() << unit_shift) +
-             (regions[index].pages.dirty_granules() << os::page_shift);
-  dirty_total.store(bytes, std::memory_order_relaxed);
+  for (unsigned index = 0; index < count; ++index) {
+    const region& r = regions[index];
+    const std::size_t dirty_here = (r.units.dirty_granules() << unit_shift) +
+                                   (r.pages.dirty_granules() << os::page_shift);
+    dirty += dirty_here;
+    clean += (r.units.free_granules() << unit_shift) +
+             (r.pages.free_granules() << os::page_shift) - dirty_here;
+    committed += r.committed_units.load(std::memory_order_relaxed) << unit_shift;
+  }
+  dirty_total.store(dirty, std::memory_order_relaxed);
+  resident_total.store(committed - clean, std::memory_order_relaxed);
 }
+
+std::size_t resident_bytes() { return resident_total.load(std::memory_order_relaxed); }
 
 std::size_t dirty_bytes() { return dirty_total.load(std::memory_order_relaxed); }
 

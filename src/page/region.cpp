@@ -38,17 +38,21 @@ struct table {
 struct table_set {
   table tables[table_count];
 
-  table_set(char* begin, std::size_t reserved_units) {
+  table_set() {
     const std::size_t pages = pages_per_unit();
-    const std::size_t bits[table_count] = {8 * sizeof(std::atomic<std::uint32_t>),
-                                           8 * sizeof(std::atomic<void*>),
-                                           8 * sizeof(run_entry),
-                                           1,
-                                           8 * sizeof(run_entry) * pages,
-                                           pages};
-    for (unsigned index = 0; index < table_count; ++index) {
-      tables[index] = {begin, bits[index]};
-      begin += tables[index].bytes(reserved_units);
+    tables[tags].bits_per_unit = 8 * sizeof(std::atomic<std::uint32_t>);
+    tables[descriptors].bits_per_unit = 8 * sizeof(std::atomic<void*>);
+    tables[unit_entries].bits_per_unit = 8 * sizeof(run_entry);
+    tables[unit_dirty].bits_per_unit = 1;
+    tables[page_entries].bits_per_unit = 8 * sizeof(run_entry) * pages;
+    tables[page_dirty].bits_per_unit = pages;
+  }
+
+  // One behind the other from `begin` on.
+  table_set(char* begin, std::size_t reserved_units) : table_set() {
+    for (table& each : tables) {
+      each.begin = begin;
+      begin += each.bytes(reserved_units);
     }
   }
 
@@ -65,7 +69,7 @@ struct table_set {
 };
 
 table_set tables_of(const region& r) {
-  return {r.base + r.reserved_units * unit_bytes, r.reserved_units};
+  return {r.base() + r.reserved_units * unit_bytes, r.reserved_units};
 }
 
 // --- Reserving and committing -----------------------------------------------------------------
@@ -85,11 +89,11 @@ std::size_t preferred_region_bytes() {
 
 bool reserve_region(region& r, std::size_t bytes) {
   const std::size_t units = bytes / unit_bytes;
-  const std::size_t with_tables = bytes + table_set(nullptr, units).bytes(units);
+  const std::size_t with_tables = bytes + table_set().bytes(units);
   char* const base = os::reserve(with_tables, huge_page_bytes);
   if (base == nullptr)
     return false;
-  r.base = base;
+  r.base_address.store(base, std::memory_order_release);
   r.reserved_units = units;
   const table_set beside = tables_of(r);
   r.tags = beside.at<std::atomic<std::uint32_t>>(tags);
@@ -101,31 +105,40 @@ bool reserve_region(region& r, std::size_t bytes) {
   return true;
 }
 
-// Reserves one more region; halves its size until the OS agrees.
-bool add_region(std::size_t needed_units) {
-  const unsigned index = region_count.load(std::memory_order_relaxed);
+// The first slot without a region; max_regions if there is none.
+unsigned unused_slot() {
+  unsigned index = 0;
+  while (index < max_regions && regions[index].base() != nullptr)
+    ++index;
+  return index;
+}
+
+// Reserves one more region; halves its size until the OS agrees. nullptr if it does not.
+region* add_region(std::size_t needed_units) {
+  const unsigned index = unused_slot();
   if (index == max_regions)
-    return false;
+    return nullptr;
   const std::size_t needed = align_up(needed_units * unit_bytes, min_region_bytes);
   std::size_t bytes = preferred_region_bytes();
   bytes = bytes < needed ? needed : bytes;
   region& r = regions[index];
   while (!reserve_region(r, bytes)) {
     if (bytes == needed || bytes <= min_region_bytes)
-      return false;
+      return nullptr;
     bytes = align_down(bytes / 2, min_region_bytes);
     bytes = bytes < needed ? needed : bytes;
   }
   if (const long long advice = option(options.huge_pages); advice != 0)
-    os::advise_huge_pages(r.base, r.reserved_units * unit_bytes,
+    os::advise_huge_pages(r.base(), r.reserved_units * unit_bytes,
                           advice == 1 ? os::huge_page_advice::ask : os::huge_page_advice::refuse);
-  region_count.store(index + 1, std::memory_order_release);
+  if (index == region_count.load(std::memory_order_relaxed))
+    region_count.store(index + 1, std::memory_order_release);
   if (index == 0) {
-    primary.base = reinterpret_cast<std::uintptr_t>(r.base);
+    primary.base = reinterpret_cast<std::uintptr_t>(r.base());
     primary.tags = r.tags;
     primary.descriptors = r.descriptors;
   }
-  return true;
+  return &r;
 }
 
 // Moves the frontier by `more` units. A failure leaves everything usable as it was; what was
@@ -143,7 +156,7 @@ bool commit_units(region& r, std::size_t more) {
   if (!os::commit(r.unit_address(from), more * unit_bytes))
     return false;
   r.table_bytes = beside.bytes(to);
-  r.committed_units.store(to, std::memory_order_relaxed);
+  r.committed_units.store(to, std::memory_order_release);
   if (&r == &regions[0])
     primary.committed_units.store(to, std::memory_order_release);
   r.units.insert({static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(more)},
@@ -185,8 +198,8 @@ bool take_units(std::size_t units, region*& where, run_grant& taken) {
   for (unsigned index = 0; index < region_count.load(std::memory_order_relaxed) && !grown; ++index)
     grown = grow(regions[index], units);
   if (!grown) {
-    const unsigned index = region_count.load(std::memory_order_relaxed);
-    if (!add_region(units) || !grow(regions[index], units))
+    region* const added = add_region(units);
+    if (added == nullptr || !grow(*added, units))
       return false;
   }
   return take_free_units(units, where, taken);
@@ -284,12 +297,37 @@ bool resize_large_run(char* begin, std::size_t bytes) {
   return true;
 }
 
+std::size_t release_empty_regions() {
+  lock_guard guard(regions_lock);
+  std::size_t bytes = 0;
+  // Not the first: the fast path of free() knows it.
+  for (unsigned index = 1; index < region_count.load(std::memory_order_relaxed); ++index) {
+    region& r = regions[index];
+    const std::size_t committed = r.committed_units.load(std::memory_order_relaxed);
+    if (r.base() == nullptr || r.units.free_granules() != committed)
+      continue;
+    char* const begin = r.base();
+    const std::size_t reserved =
+        r.reserved_units * unit_bytes + tables_of(r).bytes(r.reserved_units);
+    r.committed_units.store(0, std::memory_order_release);
+    r.base_address.store(nullptr, std::memory_order_release);
+    r.units.initialise(nullptr, nullptr, 0);
+    r.pages.initialise(nullptr, nullptr, 0);
+    r.table_bytes = 0;
+    r.reserved_units = 0;
+    if (os::release(begin, reserved))
+      bytes += reserved;
+  }
+  note_dirty_bytes();
+  return bytes;
+}
+
 region_usage regions_in_use() {
   lock_guard guard(regions_lock);
   region_usage usage{};
-  usage.regions = region_count.load(std::memory_order_relaxed);
-  for (unsigned index = 0; index < usage.regions; ++index) {
+  for (unsigned index = 0; index < region_count.load(std::memory_order_relaxed); ++index) {
     const region& r = regions[index];
+    usage.regions += r.base() != nullptr;
     usage.reserved_bytes += r.reserved_units * unit_bytes;
     usage.committed_bytes += r.committed_units.load(std::memory_order_relaxed) * unit_bytes;
     usage.free_bytes += r.units.free_granules() * unit_bytes;

@@ -98,6 +98,9 @@ struct region_usage {
 };
 region_usage regions_in_use();
 
+// Bytes that may hold memory: in use or dirty. Racy, too.
+std::size_t resident_bytes();
+
 // Bytes in free runs that may hold memory. A racy read, for decisions that need no exact figure.
 std::size_t dirty_bytes();
 
@@ -106,6 +109,10 @@ std::size_t dirty_bytes();
 std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t budget);
 // The oldest free runs, whatever their age, until at most `limit` dirty bytes are left.
 std::size_t purge_runs_above(std::size_t limit);
+
+// Gives the address space of regions in which nothing lives back to the OS, for a process that is at
+// its limit. Returns its bytes.
+std::size_t release_empty_regions();
 
 void check_region_invariants();
 

@@ -12,7 +12,8 @@
 namespace mete::page {
 
 struct region {
-  char* base = nullptr;
+  // Read without the lock by whoever looks an address up; nullptr while the slot is unused.
+  std::atomic<char*> base_address{nullptr};
   std::size_t reserved_units = 0;
   std::atomic<std::size_t> committed_units{0};
   std::atomic<std::uint32_t>* tags = nullptr;
@@ -21,9 +22,16 @@ struct region {
   run_allocator units;
   run_allocator pages; // of the units tagged `medium`
 
+  char* base() const { return base_address.load(std::memory_order_relaxed); }
+
+  // Slots are used again after a region was given back (first committed_units becomes 0, then the
+  // base changes), so the two words are read as one: the base before and after must agree.
   bool contains(const void* address) const {
-    return reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(base) <
-           committed_units.load(std::memory_order_relaxed) * unit_bytes;
+    char* const begin = base_address.load(std::memory_order_acquire);
+    const std::size_t bytes = committed_units.load(std::memory_order_acquire) * unit_bytes;
+    return reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(begin) <
+               bytes &&
+           base_address.load(std::memory_order_relaxed) == begin;
   }
   std::uint32_t unit_of(const void* address) const {
     return static_cast<std::uint32_t>(offset_of(address) >> unit_shift);
@@ -31,12 +39,12 @@ struct region {
   std::uint32_t page_of(const void* address) const {
     return static_cast<std::uint32_t>(offset_of(address) >> os::page_shift);
   }
-  char* unit_address(std::size_t unit) const { return base + (unit << unit_shift); }
-  char* page_address(std::size_t page) const { return base + (page << os::page_shift); }
+  char* unit_address(std::size_t unit) const { return base() + (unit << unit_shift); }
+  char* page_address(std::size_t page) const { return base() + (page << os::page_shift); }
 
 private:
   std::size_t offset_of(const void* address) const {
-    return static_cast<std::size_t>(static_cast<const char*>(address) - base);
+    return static_cast<std::size_t>(static_cast<const char*>(address) - base());
   }
 };
 

@@ -104,7 +104,7 @@ TEST_F(runs_test, agrees_with_a_model) {
   for (unsigned seed = 0; seed < 20; ++seed) {
     constexpr std::uint32_t granules = 1000;
     start(granules);
-    std::mt19937 random(seed);
+    std::minstd_rand random(seed + 1);
     std::vector<int> owner(granules, 0);
     std::vector<bool> dirty(granules, false);
     struct live_run {

@@ -118,12 +118,15 @@ void handler_may_throw() {
 void* ballast;
 constexpr std::size_t ballast_size = 512 * mib;
 
-// The handler returns address space, and the same call then succeeds.
+// The handler gives memory back, and the same call then succeeds. RLIMIT_DATA counts what is
+// writable, whether the allocator has mapped it or only reserved it before.
 void handler_may_free_memory() {
   child_result result = run_child([] {
-    ballast = mmap(nullptr, ballast_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ballast =
+        mmap(nullptr, ballast_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK_NE(ballast, MAP_FAILED);
-    set_limit(RLIMIT_AS, virtual_bytes() + 16 * mib);
+    long long data = read_figure("/proc/self/status", "\nVmData:");
+    set_limit(RLIMIT_DATA, static_cast<std::size_t>(data) * kib + 16 * mib);
     std::set_new_handler([] {
       ++calls;
       munmap(ballast, ballast_size);

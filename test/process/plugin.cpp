@@ -1,6 +1,5 @@
-// A library for dlopen_plugins and dlopen_library to open and close: it allocates in constructors
-// and destructors and in thread_local objects, and takes 16 bytes of the static thread-local
-// storage that glibc keeps for opened libraries (initial-exec), as graphics drivers do.
+// A library for dlopen_plugins to open and close: it allocates in constructors and destructors and
+// in thread_local objects.
 //
 // SPDX-License-Identifier: MIT
 #include <cstdlib>
@@ -40,7 +39,6 @@ struct thread_state {
 };
 
 thread_local thread_state own_text;
-__attribute__((tls_model("initial-exec"))) thread_local long counters[2];
 
 void* from_constructor;
 __attribute__((constructor)) void construct() {
@@ -56,7 +54,6 @@ __attribute__((destructor)) void destruct() {
 extern "C" __attribute__((visibility("default"))) char* plugin_work(char* freed_by_plugin) {
   std::free(freed_by_plugin);
   own_text.text.append(1000, 't');
-  counters[0] += 1;
   char* block = static_cast<char*>(std::malloc(200));
   std::memset(block, 'b', 200);
   return block;

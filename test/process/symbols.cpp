@@ -14,8 +14,8 @@ const char* const names[] = {
     "malloc_usable_size", "malloc_good_size", "malloc_trim", "mallinfo", "mallinfo2", "malloc_info",
     "malloc_stats", "mallopt",
     // What glibc calls itself by, and some programs interpose or call.
-    "__libc_malloc", "__libc_calloc", "__libc_realloc", "__libc_free", "__libc_cfree",
-    "__libc_memalign", "__libc_valloc", "__libc_pvalloc", "__posix_memalign",
+    "__libc_malloc", "__libc_calloc", "__libc_realloc", "__libc_free", "__libc_memalign",
+    "__libc_valloc", "__libc_pvalloc", "__posix_memalign",
     // operator new: plain, array, nothrow, aligned, aligned nothrow.
     "_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_t",
     "_ZnamSt11align_val_t", "_ZnwmSt11align_val_tRKSt9nothrow_t",

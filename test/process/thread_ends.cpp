@@ -120,7 +120,7 @@ void* work_while_cancelled(void*) {
   while (sem_wait(&cancel_sent) != 0) {
   }
   CHECK_EQ(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before), 0); // no cancellation point
-  for (std::size_t size = 1; size < 40 * mib; size += 1 + size / 2) {
+  for (std::size_t size = 1; size < 20 * mib; size += 1 + size * 2) {
     char* block = static_cast<char*>(malloc(size));
     block[size - 1] = 1;
     block = static_cast<char*>(realloc(block, size * 2));
@@ -136,15 +136,15 @@ void* work_while_cancelled(void*) {
 
 void cancelled() {
   sem_init(&cancel_sent, 0, 0);
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 50; ++i) {
     pthread_t thread;
     CHECK_EQ(pthread_create(&thread, nullptr, work_while_cancelled, nullptr), 0);
     CHECK_EQ(pthread_cancel(thread), 0);
     CHECK_EQ(sem_post(&cancel_sent), 0);
     CHECK_EQ(pthread_join(thread, nullptr), 0);
   }
-  CHECK_EQ(cleanups, 100);
-  CHECK_EQ(completed, 100);
+  CHECK_EQ(cleanups, 50);
+  CHECK_EQ(completed, 50);
 }
 
 void small_stacks() {

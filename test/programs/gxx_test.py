@@ -7,7 +7,8 @@ import lib
 
 SOURCE = Path(__file__).parent / "jobs" / "templates.cpp"
 FORMS = [["-O1", "-DKINDS=1"]]
-LONG_FORMS = [*FORMS, ["-O3", "-g"], ["-O2", "-flto"], ["-O0", "-D_GLIBCXX_DEBUG"]]
+LONG_FORMS = [*FORMS, ["-O3", "-g"], ["-O2", "-flto", "-flto-partition=none"],
+              ["-O0", "-D_GLIBCXX_DEBUG"]]
 
 
 def job(session):

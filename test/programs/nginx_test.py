@@ -62,8 +62,8 @@ http {{
 """
 
 
-PLACES = ["", "changed/", "included/", "proxied/", "cached/", "proxied/changed/", "cached/included/",
-          "proxied/proxied/proxied/"]
+PLACES = ["", "changed/", "included/", "proxied/", "cached/", "proxied/changed/",
+          "cached/included/", "proxied/proxied/proxied/"]
 # nginx 1.22 does not wait for its thread pool when a worker has to go, and drops the request.
 # So these are asked for only when no reload is under way.
 THREADED_PLACES = ["threaded/", "proxied/threaded/"]
@@ -171,7 +171,7 @@ def job(session):
     nginx = lib.find_command("nginx", "nginx")
     configuration, path = prepare(session.directory), session.directory / "http.sock"
     user = session.unprivileged.get("user", os.geteuid())
-    count, clients = (3000, 8) if session.long else (350, 4)
+    count, clients = (1500, 8) if session.long else (350, 4)
     results = {}
 
     def ready():

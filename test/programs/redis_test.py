@@ -145,7 +145,7 @@ def job(session):
         client.calls(known_data(150_000 if session.long else 25_000))
         results["digest of the known data"] = client.call("DEBUG", "DIGEST")
         results["strings"] = stored_strings(client)
-        load(500_000 if session.long else 20_000, "set", "get", "incr", "lpush", "rpush", "lpop",
+        load(150_000 if session.long else 20_000, "set", "get", "incr", "lpush", "rpush", "lpop",
              "rpop", "sadd", "hset", "zadd", "lrange_100", "mset")
         results["state after the benchmark"] = state_after_benchmark(client)
         before = client.call("DEBUG", "DIGEST")
@@ -158,7 +158,7 @@ def job(session):
         client = Client(path)
         lib.check(client.call("DEBUG", "DIGEST") == before, "the reloaded dump has other data")
         lib.check(stored_strings(client) == results["strings"], "reloaded strings are not the same")
-        load(20_000 if session.long else 2_000, "set", "get", "lpush", "lrange_100")
+        load(5_000 if session.long else 2_000, "set", "get", "lpush", "lrange_100")
         client.call("FLUSHALL", "ASYNC")
         lib.check(client.call("DBSIZE") == b"0", "FLUSHALL left keys behind")
         client.close()

@@ -2,7 +2,7 @@
 // The design is in interleave.hpp.
 //
 // SPDX-License-Identifier: MIT
-#include "support/interleave.hpp"
+#include "interleave.hpp"
 
 #include <ucontext.h>
 
@@ -10,7 +10,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "support/fiber_sanitizer.hpp"
+#include "fiber_sanitizer.hpp"
 
 namespace mete::interleave {
 

@@ -1,7 +1,7 @@
 // The explorer itself: that it counts right, finds what it must, and passes what is correct.
 //
 // SPDX-License-Identifier: MIT
-#include "support/interleave.hpp"
+#include "interleave.hpp"
 
 #include <gtest/gtest.h>
 

@@ -29,7 +29,7 @@ def compacted(random)
   end
   kept.each_index { |index| kept[index] = nil unless (index % 5).zero? }
   3.times { GC.compact }
-  GC.verify_compaction_references(toward: :empty, expand_heap: true) if SCALE > 1
+  GC.verify_compaction_references(toward: :empty) if SCALE > 1
   Marshal.dump(Marshal.load(Marshal.dump(kept.compact)))
 end
 
