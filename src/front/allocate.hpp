@@ -48,10 +48,12 @@ inline void deallocate(void* block) {
     const std::size_t bin =
         thread.differing_bits(page::primary.tags[unit].load(std::memory_order_relaxed));
     if (bin < heap::tag_class_end) [[likely]] {
-      void** const top = thread.top(bin);
+      void** top = thread.top(bin);
       if (!thread.is_full(bin, top)) [[likely]] {
-        top[1] = block;
-        thread.set_top(bin, top + 1);
+        ++top;
+        asm("" : "+r"(top)); // in its register: Clang would store by the old top and copy it first
+        *top = block;
+        thread.set_top(bin, top);
         return;
       }
     }

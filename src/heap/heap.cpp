@@ -74,11 +74,8 @@ slab* heap::next_slab(unsigned class_index) {
   slab* s = state.partial.pop_front();
   // Not by a shared heap: a slab that is taken over has live blocks of others, and an explicit heap
   // takes everything in its slabs along when it is destroyed.
-  if (s == nullptr && shared_lock == nullptr) {
+  if (s == nullptr && shared_lock == nullptr)
     s = take_over_slab(*this, class_index);
-    if (s != nullptr)
-      receive(*s);
-  }
   if (s == nullptr)
     s = create_slab(class_index);
   if (s != nullptr)

@@ -87,10 +87,9 @@ public:
 
   // --- Change of owner.
 
-  // A slab of the class with free blocks, no longer this heap's; nullptr if there is none.
-  // REQUIRES: the heap is abandoned.
+  // A slab of the class with free blocks, for another heap to receive() while both are held; nullptr
+  // if there is none. REQUIRES: the heap is abandoned.
   slab* surrender(unsigned class_index);
-  // The other side of it.
   void receive(slab& s);
 
   // Gives back every slab, whatever lives in it. REQUIRES: nobody uses it (explicit heaps).

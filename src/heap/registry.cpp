@@ -106,6 +106,10 @@ slab* take_over_slab(heap& taker, unsigned class_index) {
       continue;
     if (!h->purging.load(std::memory_order_relaxed))
       found = h->surrender(class_index);
+    // While both heaps are held: in between, the slab would still be taken for the old heap's, by
+    // whoever adopts that or drains its list.
+    if (found != nullptr)
+      taker.receive(*found);
     h->lock.restore();
   }
   registry_lock.unlock();

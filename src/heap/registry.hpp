@@ -29,7 +29,7 @@ heap* create_shared_heap(ranked_lock& lock);
 // REQUIRES: release_everything() was called; no block of it is in any outbox.
 void destroy_shared_heap(heap& h);
 
-// A slab of the class from an abandoned heap, for `taker`, who must receive() it.
+// A slab of the class from an abandoned heap, now `taker`'s; nullptr if none was found at once.
 // REQUIRES: the caller holds `taker`.
 slab* take_over_slab(heap& taker, unsigned class_index);
 

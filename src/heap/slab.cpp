@@ -17,20 +17,22 @@ unsigned page_count(const slab& s) {
   return static_cast<unsigned>(s.info().units * (unit_bytes >> os::page_shift));
 }
 
-// The blocks that touch pages [first, end).
+// The blocks that touch pages [first, end). What is left over behind the last block counts as a part
+// of it: so no range is empty, and whoever claims pages claims a block, which keeps the slab alive.
 block_range blocks_touching(const slab& s, unsigned first, unsigned end) {
   const std::size_t bytes = s.info().block_bytes;
-  const std::size_t last = divide_up(std::size_t{end} << os::page_shift, bytes);
-  const auto capacity = std::size_t{s.info().capacity};
-  return {static_cast<unsigned>((std::size_t{first} << os::page_shift) / bytes),
-          static_cast<unsigned>(last < capacity ? last : capacity)};
+  const unsigned capacity = s.info().capacity;
+  const auto begin = static_cast<unsigned>((std::size_t{first} << os::page_shift) / bytes);
+  const auto behind = static_cast<unsigned>(divide_up(std::size_t{end} << os::page_shift, bytes));
+  return {begin < capacity ? begin : capacity - 1, behind < capacity ? behind : capacity};
 }
 
 std::uint64_t pages_of_block(const slab& s, unsigned index) {
   const std::size_t begin = std::size_t{index} * s.info().block_bytes;
   const auto first = static_cast<unsigned>(begin >> os::page_shift);
   const auto last = static_cast<unsigned>((begin + s.info().block_bytes - 1) >> os::page_shift);
-  return low_bits(last + 1) & ~low_bits(first);
+  const unsigned end = index + 1u == s.info().capacity ? page_count(s) : last + 1;
+  return low_bits(end) & ~low_bits(first);
 }
 
 // Calls visit(word, mask) for the words of the free bits that hold the range.

@@ -6,8 +6,8 @@
 // cannot be said in C++ (GCC has named address spaces in C only), so it is said in assembly here, in
 // four primitives. Elsewhere, and where a sanitizer wants to see the accesses, plain C++ does it.
 //
-// All accesses are volatile: in the order of the program, and not kept in registers over a call
-// into a slow path, which changes the same memory from C++.
+// All accesses are volatile and clobber memory: the slow paths change the same state from C++, and
+// may be inlined into the same function.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -29,7 +29,8 @@ public:
     void** value;
     asm volatile("movq %%fs:%c3(%1,%2), %0"
                  : "=r"(value)
-                 : "r"(offset_), "r"(bin), "i"(offsetof(cache_bin, top)));
+                 : "r"(offset_), "r"(bin), "i"(offsetof(cache_bin, top))
+                 : "memory");
     return value;
   }
 
@@ -44,7 +45,8 @@ public:
     bool full;
     asm volatile("cmpq %%fs:%c4(%2,%3), %1"
                  : "=@cce"(full)
-                 : "r"(top), "r"(offset_), "r"(bin), "i"(offsetof(cache_bin, limit)));
+                 : "r"(top), "r"(offset_), "r"(bin), "i"(offsetof(cache_bin, limit))
+                 : "memory");
     return full;
   }
 
@@ -54,7 +56,7 @@ public:
     asm volatile("xorl %%fs:%c2(%1), %k0"
                  : "+r"(wide)
                  : "r"(offset_), "i"(offsetof(thread_state, tag))
-                 : "cc");
+                 : "cc", "memory");
     return wide;
   }
 

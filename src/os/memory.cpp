@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <sys/auxv.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
+#include <unistd.h>
 
 namespace mete::os {
 
@@ -37,8 +37,13 @@ bool injected_failure() {
   const long long first = option(options.fail_os_call);
   return first != 0 && number >= first && number < first + option(options.fail_os_calls);
 }
+void injected_delay() {
+  if (const long long delay = option(options.slow_purge_us); delay != 0)
+    ::usleep(static_cast<useconds_t>(delay));
+}
 #else
 constexpr bool injected_failure() { return false; }
+void injected_delay() {}
 #endif
 
 char* map_anonymous(std::size_t bytes, int protection, int flags) {
@@ -99,6 +104,7 @@ bool purge(char* begin, std::size_t bytes) {
   preserve_errno guard;
   if (injected_failure())
     return false;
+  injected_delay();
   return ::madvise(begin, bytes, MADV_DONTNEED) == 0;
 }
 

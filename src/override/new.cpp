@@ -22,10 +22,12 @@ extern "C" {
 [[gnu::weak]] std::new_handler _ZSt15get_new_handlerv() noexcept;
 [[gnu::weak]] void _ZSt17__throw_bad_allocv();
 }
-// What the compiler refers to for the handler's exceptions.
+// What the compiler refers to for the handler's exceptions (Clang to terminate, too, for those that
+// would leave a noexcept function).
 asm(".weak __gxx_personality_v0\n"
     ".weak __cxa_begin_catch\n"
-    ".weak __cxa_end_catch\n");
+    ".weak __cxa_end_catch\n"
+    ".weak _ZSt9terminatev\n");
 
 namespace {
 

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Every public header compiles alone and twice: *.h as C99 and as C++20, *.hpp as C++20, without a
+warning, and without the C++ standard library where it is a *.h.
+
+Usage: headers_test.py <include folder> <C compiler> <C++ compiler>
+SPDX-License-Identifier: MIT
+"""
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-pedantic-errors", "-Werror", "-fsyntax-only"]
+C = ["-x", "c", "-std=c99", "-Wstrict-prototypes"]
+CPP = ["-x", "c++", "-std=c++20", "-Wshadow", "-Wconversion"]
+
+
+def compile_text(compiler, language, include, text):
+    """What the compiler has to say; empty if it is content."""
+    command = [compiler, *language, *WARNINGS, "-I", str(include), "-"]
+    result = subprocess.run(command, input=text, capture_output=True, text=True)
+    return "" if result.returncode == 0 else result.stderr or f"exit status {result.returncode}"
+
+
+def faults(include, c_compiler, cpp_compiler):
+    for header in sorted((include / "mete").rglob("*.h*")):
+        name = header.relative_to(include)
+        text = f"#include <{name}>\n#include <{name}>\nint nothing_else;\n"
+        languages = [(cpp_compiler, CPP)]
+        if header.suffix == ".h":
+            languages = [(c_compiler, C), (cpp_compiler, [*CPP, "-nostdinc++"])]
+        for compiler, language in languages:
+            said = compile_text(compiler, language, include, text)
+            if said:
+                yield f"{name} as {language[2]}: {said}"
+
+
+class HeadersTest(unittest.TestCase):
+    include = c_compiler = cpp_compiler = None
+
+    def test_every_header_compiles_alone(self):
+        self.assertTrue((self.include / "mete/mete.h").is_file(), f"no mete.h in {self.include}")
+        found = list(faults(self.include, self.c_compiler, self.cpp_compiler))
+        self.assertEqual(found, [], "\n" + "\n".join(found))
+
+    def test_faults_are_found(self):
+        broken = {
+            "needs_another.h": "size_t f(void);\n",
+            "no_guard.h": "struct s { int i; };\n",
+            "not_c.h": "bool f(void);\n",
+            "not_pedantic.h": "#ifndef H\n#define H\nstruct s { int i; int a[0]; };\n#endif\n",
+        }
+        for name, text in broken.items():
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "mete").mkdir()
+                (Path(folder) / "mete" / name).write_text(text)
+                found = list(faults(Path(folder), self.c_compiler, self.cpp_compiler))
+                self.assertTrue(found, f"{name} was found to be in order:\n{text}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: headers_test.py <include folder> <C compiler> <C++ compiler>")
+    HeadersTest.include = Path(sys.argv[1])
+    HeadersTest.c_compiler, HeadersTest.cpp_compiler = sys.argv[2:]
+    unittest.main(argv=sys.argv[:1], verbosity=2)
