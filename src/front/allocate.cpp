@@ -222,6 +222,14 @@ void* reallocate(void* block, std::size_t size) {
 }
 
 std::size_t usable_size(const void* block) {
+  // Some programs ask at every allocation, so the common case is decided by the tag alone.
+  const std::uintptr_t unit =
+      (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
+  if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]] {
+    const std::uint32_t tag = page::primary.tags[unit].load(std::memory_order_relaxed);
+    if (tag >> page::tag_owner_shift != 0) [[likely]]
+      return heap::size_classes[(tag >> heap::tag_class_shift) % heap::class_count].block_bytes;
+  }
   return block == nullptr ? 0 : find_block("invalid malloc_usable_size", block).usable;
 }
 

@@ -93,14 +93,6 @@ void* allocate_in(mete_heap& home, std::size_t alignment, std::size_t size, bool
   return block;
 }
 
-// After this, no block of `slabs` is in any outbox, and no freer is on its way to it.
-// REQUIRES: the maintenance lock.
-void deliver_all_outboxes() {
-  for (unsigned index = 0; index < heap::heap_count(); ++index)
-    if (heap::heap* const h = heap::heap_at(index); h != nullptr)
-      with_heap(*h, [&] { h->deliver_outbox(); });
-}
-
 } // namespace
 
 void forget_big(void* block, const page::location& where) {

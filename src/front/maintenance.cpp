@@ -85,6 +85,8 @@ std::size_t decay_heap(heap::heap& h, bool settle) {
 // REQUIRES: the maintenance lock.
 std::size_t decay_round(bool settle, std::size_t budget) {
   std::size_t bytes = 0;
+  if (settle)
+    deliver_all_outboxes(); // first: what is delivered may be for a heap that comes before
   for (unsigned index = 0; index < heap::heap_count(); ++index) {
     heap::heap* const h = heap::heap_at(index);
     if (h != nullptr && (settle || !is_quiet(*h)))
@@ -191,11 +193,18 @@ void relieve_pressure() {
   maintenance_lock.unlock();
 }
 
+// Dirty memory is what the next allocations take first, so a program whose blocks come and go by the
+// megabyte needs room for them; it does not raise the peak, which was there already.
+std::size_t dirty_limit() {
+  if (decay_ms() == 0)
+    return 0;
+  if (const long long wanted = option(options.dirty_limit); wanted != 0)
+    return static_cast<std::size_t>(wanted);
+  return std::min(std::max(64 * MiB, page::resident_bytes() / 2), memory_limit() / 8);
+}
+
 void purge_excess() {
-  const auto limit = decay_ms() == 0
-                         ? std::size_t{0}
-                         : std::min(static_cast<std::size_t>(option(options.dirty_limit)),
-                                    memory_limit() / 16);
+  const std::size_t limit = dirty_limit();
   if (page::dirty_bytes() <= limit || !maintenance_lock.try_lock())
     return; // somebody is at it
   page::purge_runs_above(limit);
@@ -239,6 +248,12 @@ void tick(heap::heap& h) {
 }
 
 void after_big_free() { settle_dirty(os::coarse_now_ms()); }
+
+void deliver_all_outboxes() {
+  for (unsigned index = 0; index < heap::heap_count(); ++index)
+    if (heap::heap* const h = heap::heap_at(index); h != nullptr)
+      with_heap(*h, [&] { h->deliver_outbox(); });
+}
 
 std::size_t collect() {
   if (heap::heap* const own = heap::this_thread.owned; own != nullptr) {

@@ -46,6 +46,10 @@ void tick(heap::heap& h);
 // After a big block was freed: keeps the limit on dirty bytes. REQUIRES: no lock is held.
 void after_big_free();
 
+// After this, no block freed before is in any outbox, and no freer is on its way.
+// REQUIRES: the maintenance lock.
+void deliver_all_outboxes();
+
 // Empties and purges everything that can be; returns the bytes purged.
 std::size_t collect();
 

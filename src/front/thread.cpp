@@ -18,6 +18,10 @@ heap::heap* attach_heap() {
   heap::heap* const h = heap::acquire_heap(&thread);
   if (h == nullptr)
     return nullptr;
+  {
+    heap::owner_guard inside(h->lock);
+    heap::adopt_cache(*h, thread);
+  }
   thread.owned = h;
   thread.tag = h->tag();
   thread.phase = heap::thread_phase::attached;
@@ -67,7 +71,7 @@ void thread_exit() {
   heap::heap* const h = thread.owned;
   {
     heap::owner_guard inside(h->lock);
-    heap::empty_cache(*h, thread);
+    heap::leave_cache(*h, thread);
     h->begin_decay_round(false); // outbox and pending list; nothing may be stranded
   }
   thread.phase = heap::thread_phase::exited;

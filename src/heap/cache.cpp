@@ -157,6 +157,27 @@ void empty_cache(heap& h, thread_state& thread) {
   }
 }
 
+void leave_cache(heap& h, thread_state& thread) {
+  for (unsigned index = 0; index < class_count; ++index) {
+    const cache_array& array = h.classes[index].cache;
+    if (array.slots == nullptr)
+      continue;
+    flush(h, thread, index, filled(thread.bins[index], array));
+    if (array.capacity > size_classes[index].initial_cached)
+      drop_array(h, thread, index);
+    else
+      thread.bins[index] = {empty_bin_slot, empty_bin_slot};
+  }
+}
+
+void adopt_cache(heap& h, thread_state& thread) {
+  for (unsigned index = 0; index < class_count; ++index) {
+    const cache_array& array = h.classes[index].cache;
+    if (array.slots != nullptr)
+      thread.bins[index] = {array.slots, array.slots + array.capacity};
+  }
+}
+
 std::size_t cached_bytes(const heap& h, const thread_state& thread) {
   std::size_t bytes = 0;
   for (unsigned index = 0; index < class_count; ++index)

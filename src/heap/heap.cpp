@@ -29,13 +29,32 @@ void heap::for_each_slab(Visit visit) {
   for (class_state& state : classes) {
     if (state.current != nullptr)
       visit(*state.current);
-    for (intrusive_list<slab>* list : {&state.partial, &state.full}) {
-      for (slab *s = list->first(), *next = nullptr; s != nullptr; s = next) {
-        next = s->next;
-        visit(*s);
-      }
-    }
+    for (slab* s = state.full.first(); s != nullptr; s = s->next)
+      visit(*s);
   }
+  for_each_partial(visit);
+}
+
+template <class Visit>
+void heap::for_each_partial(Visit visit) {
+  for (class_state& state : classes)
+    for (intrusive_list<slab>& list : state.partial)
+      for (slab* s = list.first(); s != nullptr; s = s->next)
+        visit(*s);
+}
+
+void heap::add_partial(slab& s) {
+  s.place = slab_place::partial;
+  s.quarter = static_cast<std::uint8_t>(s.free_quarter()) & 3;
+  classes[s.class_index].partial[s.quarter].push_front(&s);
+}
+
+// The fullest there is, roughly.
+slab* heap::pop_partial(class_state& state) {
+  for (intrusive_list<slab>& list : state.partial)
+    if (slab* const s = list.pop_front(); s != nullptr)
+      return s;
+  return nullptr;
 }
 
 // --- Taking -----------------------------------------------------------------------------------
@@ -62,24 +81,21 @@ unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned&
   return taken;
 }
 
-void heap::make_current(slab& s) {
-  s.place = slab_place::current;
-  classes[s.class_index].current = &s;
-}
-
 slab* heap::next_slab(unsigned class_index) {
   class_state& state = classes[class_index];
   if (!pending.empty())
     drain_pending();
-  slab* s = state.partial.pop_front();
+  slab* s = pop_partial(state);
   // Not by a shared heap: a slab that is taken over has live blocks of others, and an explicit heap
   // takes everything in its slabs along when it is destroyed.
   if (s == nullptr && shared_lock == nullptr)
     s = take_over_slab(*this, class_index);
   if (s == nullptr)
     s = create_slab(class_index);
-  if (s != nullptr)
-    make_current(*s);
+  if (s != nullptr) {
+    s->place = slab_place::current;
+    state.current = s;
+  }
   return s;
 }
 
@@ -126,11 +142,13 @@ void heap::after_return(slab& s) {
   class_state& state = classes[s.class_index];
   if (s.place == slab_place::full && s.free_count != 0) {
     state.full.remove(&s);
-    state.partial.push_front(&s);
-    s.place = slab_place::partial;
+    add_partial(s);
+  } else if (s.place == slab_place::partial && s.quarter != s.free_quarter()) {
+    state.partial[s.quarter].remove(&s);
+    add_partial(s);
   }
   if (s.empty() && s.place == slab_place::partial && releasable(s)) {
-    state.partial.remove(&s);
+    state.partial[s.quarter].remove(&s);
     release_slab(s);
   }
 }
@@ -164,9 +182,10 @@ void heap::release_everything() {
       release_slab(*state.current);
       state.current = nullptr;
     }
-    for (intrusive_list<slab>* list : {&state.partial, &state.full})
-      while (slab* s = list->pop_front())
-        release_slab(*s);
+    while (slab* const s = pop_partial(state))
+      release_slab(*s);
+    while (slab* const s = state.full.pop_front())
+      release_slab(*s);
   }
   while (spare_unit_count_ != 0)
     page::release_units(spare_units_[--spare_unit_count_], 1);
@@ -177,41 +196,41 @@ void heap::release_everything() {
 void heap::begin_decay_round(bool settle) {
   deliver_outbox();
   drain_pending();
+  const auto age = [settle](slab& s) {
+    if (s.idle_rounds < rounds_until_idle)
+      s.idle_rounds = settle ? rounds_until_idle : static_cast<std::uint8_t>(s.idle_rounds + 1);
+  };
   for (class_state& state : classes) {
-    if (slab* s = state.current; s != nullptr) {
-      if (s->idle_rounds < rounds_until_idle)
-        s->idle_rounds = settle ? rounds_until_idle : static_cast<std::uint8_t>(s->idle_rounds + 1);
-      if (s->idle_rounds >= rounds_until_idle && releasable(*s)) {
-        state.current = nullptr;
-        release_slab(*s);
-      }
+    slab* const s = state.current;
+    if (s == nullptr)
+      continue;
+    age(*s);
+    if (s->idle_rounds >= rounds_until_idle && releasable(*s)) {
+      state.current = nullptr;
+      release_slab(*s);
     }
-    for (slab* s = state.partial.first(); s != nullptr; s = s->next)
-      if (s->idle_rounds < rounds_until_idle)
-        s->idle_rounds = settle ? rounds_until_idle : static_cast<std::uint8_t>(s->idle_rounds + 1);
   }
+  for_each_partial(age);
   while (spare_unit_count_ != 0)
     page::release_units(spare_units_[--spare_unit_count_], 1);
 }
 
 unsigned heap::claim_purgeable(purge_item* items, unsigned limit) {
   unsigned count = 0;
-  const auto consider = [&](slab* s) {
-    if (s->idle_rounds != rounds_until_idle)
+  const auto consider = [&](slab& s) {
+    if (s.idle_rounds != rounds_until_idle || count == limit)
       return;
-    s->idle_rounds = rounds_done;
-    const std::uint64_t pages = purgeable_pages(*s);
+    s.idle_rounds = rounds_done;
+    const std::uint64_t pages = purgeable_pages(s);
     if (pages == 0)
       return;
-    claim_pages(*s, pages);
-    items[count++] = {s, pages, false};
+    claim_pages(s, pages);
+    items[count++] = {&s, pages, false};
   };
-  for (class_state& state : classes) {
-    if (state.current != nullptr && count < limit)
-      consider(state.current);
-    for (slab* s = state.partial.first(); s != nullptr && count < limit; s = s->next)
-      consider(s);
-  }
+  for (class_state& state : classes)
+    if (state.current != nullptr)
+      consider(*state.current);
+  for_each_partial(consider);
   return count;
 }
 
@@ -228,7 +247,7 @@ slab* heap::surrender(unsigned class_index) {
   class_state& state = classes[class_index];
   if (!pending.empty())
     drain_pending();
-  slab* s = state.partial.pop_front();
+  slab* s = pop_partial(state);
   if (s == nullptr) {
     s = state.current;
     state.current = nullptr;

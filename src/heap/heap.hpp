@@ -32,7 +32,7 @@ struct cache_array {
 
 struct class_state {
   slab* current = nullptr;
-  intrusive_list<slab> partial;
+  intrusive_list<slab> partial[partial_quarters]; // by the quarter that is free, fullest first
   intrusive_list<slab> full;
   cache_array cache;
 };
@@ -120,7 +120,10 @@ private:
   slab* create_slab(unsigned class_index);
   void release_slab(slab& s);
   void after_return(slab& s);
-  void make_current(slab& s);
+  void add_partial(slab& s);
+  slab* pop_partial(class_state& state);
+  template <class Visit>
+  void for_each_partial(Visit visit);
   template <class Visit>
   void for_each_slab(Visit visit);
 

@@ -26,7 +26,10 @@
 
 namespace mete::heap {
 
-enum class slab_place : std::uint8_t { current, partial, full };
+// Which of its heap's lists a slab is on. Partial slabs are kept apart by how much of them is free,
+// in quarters, because the fullest are used first: so the others get a chance to become empty.
+enum class slab_place : std::uint8_t { current, full, partial };
+inline constexpr unsigned partial_quarters = 4;
 
 struct slab {
   remote_state<> remote;
@@ -37,7 +40,8 @@ struct slab {
   std::atomic<std::uint16_t> frontier_word; // written by the holder, also read by freers
   std::uint16_t free_count;
   std::uint8_t class_index;
-  slab_place place;
+  slab_place place : 4;
+  std::uint8_t quarter : 4; // of a partial slab: the list that it is on
   bool zero_beyond_frontier;
   std::uint8_t idle_rounds; // how often decay has looked and found it unchanged
 
@@ -51,6 +55,11 @@ struct slab {
     frontier_word.store(static_cast<std::uint16_t>(block), std::memory_order_relaxed);
   }
   bool exhausted() const { return free_count == 0 && frontier() == info().capacity; }
+  // Which quarter of the blocks its free ones fill, 0 to 3.
+  unsigned free_quarter() const {
+    const unsigned step = info().capacity / partial_quarters;
+    return free_count < 2 * step ? free_count >= step : 2u + (free_count >= 3 * step);
+  }
   // Every block that was handed out has come home.
   bool empty() const { return free_count == frontier(); }
   char* block(unsigned index) const { return begin + std::size_t{index} * info().block_bytes; }

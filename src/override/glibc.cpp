@@ -97,7 +97,7 @@ METE_EXPORT int mallopt(int parameter, int value) noexcept {
   };
   switch (parameter) {
   case M_TRIM_THRESHOLD: // glibc: -1 switches trimming off
-    return value < 0 ? clamped("dirty_limit", LLONG_MAX >> 14) : clamped("dirty_limit", 0);
+    return value < 0 ? clamped("dirty_limit", LLONG_MAX >> 14) : clamped("dirty_limit", 1);
   case M_MMAP_THRESHOLD:
     if (value < 0 || value > max_mapping_threshold_of_glibc)
       return 0;

@@ -267,7 +267,7 @@ span run_allocator::dirty_stretch(span run) const {
 
 void run_allocator::split_into_granules(span part) {
   for (std::uint32_t at = part.first; at < part.first + part.count; ++at)
-    entries_[at].state = run_state::occupied;
+    write_entries({at, 1}, run_state::occupied, run_state::occupied);
 }
 
 void run_allocator::forget(span part, std::uint32_t step) {

@@ -104,7 +104,8 @@ TEST_F(runs_test, agrees_with_a_model) {
   for (unsigned seed = 0; seed < 20; ++seed) {
     constexpr std::uint32_t granules = 1000;
     start(granules);
-    std::minstd_rand random(seed + 1);
+    std::minstd_rand engine(seed + 1);
+    const auto random = [&engine] { return static_cast<std::uint32_t>(engine()); };
     std::vector<int> owner(granules, 0);
     std::vector<bool> dirty(granules, false);
     struct live_run {

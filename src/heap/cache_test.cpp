@@ -1,0 +1,251 @@
+// A thread's cache between its thread and its heap. The thread here is a state of the test's own.
+//
+// SPDX-License-Identifier: MIT
+#include "heap/cache.hpp"
+
+#include "base/options.hpp"
+#include "heap/registry.hpp"
+#include "os/memory.hpp"
+#include "page/region.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <vector>
+
+namespace mete::heap {
+namespace {
+
+class cache_test : public testing::Test {
+protected:
+  cache_test() {
+    os::initialise_memory();
+    for (cache_bin& bin : thread.bins)
+      bin = {empty_bin_slot, empty_bin_slot};
+    thread.tag = tag_of_nobody;
+    h = acquire_heap(&thread);
+    owner_guard inside(h->lock);
+    adopt_cache(*h, thread);
+    held_before = h->usage().block_bytes;
+  }
+  ~cache_test() override {
+    {
+      owner_guard inside(h->lock);
+      empty_cache(*h, thread);
+      EXPECT_EQ(cached_bytes(*h, thread), 0u);
+      EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
+      EXPECT_EQ(h->usage().block_bytes, held_before) << "every block is back in its slab";
+      h->begin_decay_round(true);
+      h->check_invariants();
+    }
+    abandon_heap(*h);
+    options.thread_cache_bytes.store(budget_before);
+  }
+
+  void* pop(unsigned class_index) {
+    cache_bin& bin = thread.bins[class_index];
+    if (*bin.top != nullptr)
+      return *bin.top--;
+    owner_guard inside(h->lock);
+    return refill(*h, thread, class_index);
+  }
+  void push(unsigned class_index, void* block) {
+    cache_bin& bin = thread.bins[class_index];
+    if (bin.top != bin.limit) {
+      *++bin.top = block;
+      return;
+    }
+    owner_guard inside(h->lock);
+    overflow(*h, thread, class_index, block);
+  }
+  void shrink() {
+    owner_guard inside(h->lock);
+    shrink_idle(*h, thread);
+  }
+  const cache_array& array(unsigned class_index) const { return h->classes[class_index].cache; }
+  std::size_t filled(unsigned class_index) const {
+    return static_cast<std::size_t>(thread.bins[class_index].top - array(class_index).slots);
+  }
+  std::size_t sum_of_capacities() const {
+    std::size_t bytes = 0;
+    for (unsigned index = 0; index < class_count; ++index)
+      bytes += std::size_t{array(index).capacity} * size_classes[index].block_bytes;
+    return bytes;
+  }
+
+  // Makes the class's array as large as it gets; afterwards it is empty.
+  void grow_fully(unsigned class_index) {
+    std::vector<void*> blocks;
+    for (unsigned before = 1; before != array(class_index).capacity;) {
+      before = array(class_index).capacity;
+      for (unsigned count = 0; count < 4 * before + 8; ++count)
+        blocks.push_back(pop(class_index));
+    }
+    owner_guard inside(h->lock);
+    h->put_many(blocks.data(), static_cast<unsigned>(blocks.size()));
+  }
+
+  thread_state thread{};
+  heap* h = nullptr;
+  std::size_t held_before = 0;
+  long long budget_before = option(options.thread_cache_bytes);
+};
+
+TEST_F(cache_test, blocks_are_distinct_and_their_own) {
+  constexpr unsigned index = 4;
+  std::set<void*> seen;
+  std::vector<char*> blocks;
+  for (int count = 0; count < 3000; ++count) {
+    auto* const block = static_cast<char*>(pop(index));
+    ASSERT_NE(block, nullptr);
+    ASSERT_TRUE(seen.insert(block).second);
+    std::memset(block, count % 251, size_classes[index].block_bytes);
+    blocks.push_back(block);
+  }
+  for (std::size_t at = 0; at < blocks.size(); ++at) {
+    const auto expected = static_cast<char>(at % 251);
+    ASSERT_TRUE(std::all_of(blocks[at], blocks[at] + size_classes[index].block_bytes,
+                            [=](char byte) { return byte == expected; }));
+    push(index, blocks[at]);
+  }
+}
+
+TEST_F(cache_test, a_refill_hands_out_the_lowest_address_first) {
+  constexpr unsigned index = 20;
+  std::vector<void*> blocks{pop(index)};
+  while (*thread.bins[index].top != nullptr)
+    blocks.push_back(pop(index));
+  EXPECT_GT(blocks.size(), 1u);
+  EXPECT_TRUE(std::is_sorted(blocks.begin(), blocks.end(), std::less<>()));
+  for (void* each : blocks)
+    push(index, each);
+}
+
+TEST_F(cache_test, what_was_freed_last_is_reused_first) {
+  void* const first = pop(7);
+  void* const second = pop(7);
+  push(7, first);
+  push(7, second);
+  EXPECT_EQ(pop(7), second);
+  EXPECT_EQ(pop(7), first);
+  push(7, first);
+  push(7, second);
+}
+
+TEST_F(cache_test, capacity_grows_with_misses_up_to_the_classes_bound) {
+  options.thread_cache_bytes.store(1 << 30);
+  constexpr unsigned index = 3;
+  push(index, pop(index));
+  EXPECT_EQ(array(index).capacity, size_classes[index].initial_cached);
+  grow_fully(index);
+  EXPECT_GT(array(index).capacity, size_classes[index].initial_cached);
+  EXPECT_LE(array(index).capacity, size_classes[index].max_cached);
+  EXPECT_EQ(thread.bins[index].limit, array(index).slots + array(index).capacity);
+  EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
+}
+
+TEST_F(cache_test, the_threads_budget_bounds_all_arrays_together) {
+  options.thread_cache_bytes.store(64 * 1024);
+  std::size_t small_arrays = h->cached_limit_bytes; // for them, nobody asks
+  for (unsigned index : {10u, 20u, 30u, 40u}) {
+    small_arrays += std::size_t{size_classes[index].initial_cached} * class_block_bytes(index);
+    grow_fully(index);
+  }
+  EXPECT_GE(h->cached_limit_bytes, 32 * KiB);
+  EXPECT_LE(h->cached_limit_bytes, 64 * KiB + small_arrays);
+  EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
+}
+
+TEST_F(cache_test, an_overflow_returns_the_oldest_half) {
+  constexpr unsigned index = 5;
+  std::vector<void*> blocks;
+  push(index, pop(index));
+  while (blocks.size() <= array(index).capacity)
+    blocks.push_back(pop(index));
+  owner_guard inside(h->lock);
+  empty_cache(*h, thread);
+  overflow(*h, thread, index, blocks[0]); // makes a new array
+  const std::size_t capacity = array(index).capacity;
+  std::size_t next = 1;
+  while (thread.bins[index].top != thread.bins[index].limit)
+    *++thread.bins[index].top = blocks[next++];
+  h->classes[index].cache.misses = 0; // so that it does not grow instead
+  overflow(*h, thread, index, blocks[next]);
+  ASSERT_EQ(array(index).capacity, capacity);
+  EXPECT_EQ(filled(index), capacity / 2 + 1);
+  for (std::size_t kept = 0; kept <= capacity / 2; ++kept)
+    EXPECT_EQ(thread.bins[index].top[-static_cast<std::ptrdiff_t>(kept)], blocks[next - kept]);
+  EXPECT_EQ(array(index).slots[0], nullptr) << "the null that says empty";
+  for (++next; next < blocks.size(); ++next)
+    h->put(blocks[next]);
+}
+
+TEST_F(cache_test, blocks_said_to_be_zero_are_zero) {
+  constexpr unsigned index = 40; // 2 KiB
+  page::purge_runs_above(0); // so that there is fresh memory
+  const std::size_t bytes = size_classes[index].block_bytes;
+  std::vector<char*> blocks;
+  unsigned fresh = 0;
+  for (int count = 0; count < 300; ++count) {
+    bool zeroed = false;
+    char* block = nullptr;
+    {
+      owner_guard inside(h->lock);
+      block = static_cast<char*>(take_for_calloc(*h, thread, index, zeroed));
+    }
+    if (zeroed) {
+      ++fresh;
+      ASSERT_TRUE(std::all_of(block, block + bytes, [](char byte) { return byte == 0; }));
+    }
+    std::memset(block, 1, bytes);
+    if (count % 3 == 0)
+      push(index, block);
+    else
+      blocks.push_back(block);
+  }
+  EXPECT_GT(fresh, 0u) << "fresh memory needs no clearing";
+  for (char* each : blocks)
+    push(index, each);
+  bool zeroed = true;
+  owner_guard inside(h->lock);
+  void* const used = take_for_calloc(*h, thread, index, zeroed);
+  EXPECT_FALSE(zeroed);
+  h->put(used);
+}
+
+TEST_F(cache_test, idle_arrays_shrink_and_go) {
+  constexpr unsigned index = 3;
+  options.thread_cache_bytes.store(1 << 30);
+  grow_fully(index);
+  const unsigned large = array(index).capacity;
+  std::vector<void*> blocks;
+  for (unsigned count = 0; count < large; ++count)
+    blocks.push_back(pop(index));
+  for (void* each : blocks)
+    push(index, each);
+  shrink(); // it has missed since the last look
+  EXPECT_EQ(array(index).capacity, large);
+  const std::size_t before = filled(index);
+  shrink();
+  EXPECT_EQ(filled(index), before / 2);
+  EXPECT_EQ(array(index).capacity, large / 2);
+  for (int round = 0; round < 16; ++round)
+    shrink();
+  EXPECT_EQ(array(index).slots, nullptr);
+  EXPECT_EQ(thread.bins[index].top, empty_bin_slot);
+  EXPECT_EQ(cached_bytes(*h, thread), 0u);
+}
+
+TEST_F(cache_test, cached_bytes_are_those_of_the_blocks_in_it) {
+  EXPECT_EQ(cached_bytes(*h, thread), 0u);
+  void* const block = pop(9);
+  const std::size_t rest = cached_bytes(*h, thread);
+  EXPECT_EQ(rest, filled(9) * size_classes[9].block_bytes);
+  push(9, block);
+  EXPECT_EQ(cached_bytes(*h, thread), rest + size_classes[9].block_bytes);
+}
+
+} // namespace
+} // namespace mete::heap

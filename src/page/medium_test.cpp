@@ -1,0 +1,191 @@
+// Medium objects against a model: sizes, contents, neighbours, alignment, resizing in place,
+// attachments, and zeroes after a purge.
+//
+// SPDX-License-Identifier: MIT
+#include "page/region.hpp"
+
+#include "block_pattern.hpp"
+#include "os/memory.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <vector>
+
+namespace mete::page {
+namespace {
+
+class medium_test : public testing::Test {
+protected:
+  medium_test() { os::initialise_memory(); }
+  ~medium_test() override { check_region_invariants(); }
+
+  static std::size_t rounded(std::size_t bytes) {
+    return (bytes + os::page_bytes - 1) / os::page_bytes * os::page_bytes;
+  }
+  static bool is_zero(const char* begin, std::size_t bytes) {
+    return std::all_of(begin, begin + bytes, [](char byte) { return byte == 0; });
+  }
+};
+
+TEST_F(medium_test, sizes_are_whole_pages) {
+  for (std::size_t bytes : {std::size_t{1}, os::page_bytes, os::page_bytes + 1, 200 * KiB, 1 * MiB}) {
+    const grant block = allocate_pages(bytes, 1);
+    ASSERT_NE(block.begin, nullptr);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block.begin) % os::page_bytes, 0u);
+    EXPECT_EQ(medium_bytes(block.begin), rounded(bytes));
+    EXPECT_EQ(locate(block.begin).tag->load(), tag_medium);
+    EXPECT_TRUE(release_pages(block.begin));
+  }
+}
+
+TEST_F(medium_test, alignment_up_to_a_unit_is_kept) {
+  std::vector<char*> live;
+  for (std::size_t alignment = 1; alignment <= unit_bytes; alignment *= 2)
+    for (std::size_t bytes : {os::page_bytes, 3 * os::page_bytes, unit_bytes + os::page_bytes}) {
+      const grant block = allocate_pages(bytes, alignment);
+      ASSERT_NE(block.begin, nullptr);
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block.begin) % alignment, 0u);
+      live.push_back(block.begin);
+    }
+  for (char* each : live)
+    EXPECT_TRUE(release_pages(each));
+}
+
+TEST_F(medium_test, only_the_beginning_of_a_live_object_is_one) {
+  const grant block = allocate_pages(5 * os::page_bytes, 1);
+  EXPECT_EQ(medium_bytes(block.begin + 16), 0u);
+  EXPECT_EQ(medium_bytes(block.begin + os::page_bytes), 0u);
+  EXPECT_EQ(medium_bytes(block.begin + 4 * os::page_bytes), 0u);
+  EXPECT_FALSE(release_pages(block.begin + 16));
+  EXPECT_FALSE(release_pages(block.begin + os::page_bytes));
+  EXPECT_TRUE(release_pages(block.begin));
+  EXPECT_FALSE(release_pages(block.begin)) << "a second time";
+  EXPECT_EQ(medium_bytes(block.begin), 0u);
+  int local = 0;
+  EXPECT_EQ(medium_bytes(reinterpret_cast<char*>(&local)), 0u);
+  EXPECT_FALSE(release_pages(reinterpret_cast<char*>(&local)));
+}
+
+TEST_F(medium_test, it_grows_and_shrinks_in_place) {
+  const grant block = allocate_pages(6 * os::page_bytes, 1);
+  EXPECT_TRUE(resize_pages(block.begin, 2 * os::page_bytes));
+  EXPECT_EQ(medium_bytes(block.begin), 2 * os::page_bytes);
+  EXPECT_TRUE(resize_pages(block.begin, 5 * os::page_bytes - 1));
+  EXPECT_EQ(medium_bytes(block.begin), 5 * os::page_bytes);
+  EXPECT_TRUE(resize_pages(block.begin, 5 * os::page_bytes));
+  EXPECT_TRUE(release_pages(block.begin));
+}
+
+TEST_F(medium_test, an_attachment_stays_with_its_object) {
+  const grant block = allocate_pages(3 * os::page_bytes, 1);
+  EXPECT_EQ(medium_attachment(block.begin), nullptr);
+  int keeper = 0;
+  attach_to_medium(block.begin, &keeper);
+  const grant neighbour = allocate_pages(3 * os::page_bytes, 1);
+  EXPECT_EQ(medium_attachment(neighbour.begin), nullptr);
+  EXPECT_TRUE(release_pages(neighbour.begin));
+  EXPECT_TRUE(resize_pages(block.begin, os::page_bytes));
+  EXPECT_EQ(medium_attachment(block.begin), &keeper);
+  EXPECT_TRUE(release_pages(block.begin));
+  const grant next = allocate_pages(os::page_bytes, 1);
+  EXPECT_EQ(medium_attachment(next.begin), nullptr);
+  EXPECT_TRUE(release_pages(next.begin));
+}
+
+TEST_F(medium_test, purged_pages_are_zero_and_said_to_be) {
+  const grant block = allocate_pages(16 * os::page_bytes, 1);
+  std::fill_n(block.begin, 16 * os::page_bytes, '\1');
+  EXPECT_TRUE(release_pages(block.begin));
+  purge_runs_above(0);
+  EXPECT_EQ(dirty_bytes(), 0u);
+  const grant again = allocate_pages(16 * os::page_bytes, 1);
+  EXPECT_TRUE(again.zeroed);
+  EXPECT_TRUE(is_zero(again.begin, 16 * os::page_bytes));
+  EXPECT_TRUE(release_pages(again.begin));
+}
+
+// Four whole units that become free go back to the unit level, their dirty pages with them.
+TEST_F(medium_test, whole_units_go_back) {
+  const grant block = allocate_pages(6 * unit_bytes, unit_bytes);
+  std::fill_n(block.begin, 6 * unit_bytes, '\1');
+  EXPECT_TRUE(release_pages(block.begin));
+  EXPECT_EQ(locate(block.begin + unit_bytes).tag->load(), tag_none);
+  EXPECT_GE(dirty_bytes(), 6 * unit_bytes);
+  purge_runs_above(0);
+  EXPECT_EQ(dirty_bytes(), 0u);
+}
+
+// Random operations; the model is the set of live objects, each full of a pattern of its own.
+TEST_F(medium_test, agrees_with_a_model) {
+  for (unsigned seed = 1; seed <= 6; ++seed) {
+    std::minstd_rand random(seed);
+    std::map<char*, std::size_t> live;
+    std::uint64_t serial = seed;
+    const auto fill = [&](char* begin, std::size_t bytes) {
+      test::pattern({reinterpret_cast<unsigned char*>(begin), 0, serial})
+          .fill(reinterpret_cast<unsigned char*>(begin), bytes);
+    };
+    const auto intact = [&](char* begin, std::size_t bytes) {
+      auto* const address = reinterpret_cast<unsigned char*>(begin);
+      return test::pattern({address, 0, serial}).first_difference(address, bytes) == bytes;
+    };
+    const auto any = [&] {
+      return std::next(live.begin(), static_cast<std::ptrdiff_t>(random() % live.size()));
+    };
+    const auto wanted_bytes = [&] {
+      return 1 + random() % (random() % 6 == 0 ? 1 * MiB : 20 * os::page_bytes);
+    };
+    for (int step = 0; step < 1200; ++step) {
+      const unsigned action = random() % 16;
+      if (action < 6 && live.size() < 60) {
+        const std::size_t bytes = wanted_bytes();
+        const std::size_t alignment = std::size_t{1} << random() % (unit_shift + 1);
+        const grant block = allocate_pages(bytes, alignment);
+        ASSERT_NE(block.begin, nullptr);
+        ASSERT_EQ(reinterpret_cast<std::uintptr_t>(block.begin) % alignment, 0u);
+        if (block.zeroed) {
+          ASSERT_TRUE(is_zero(block.begin, rounded(bytes)));
+        }
+        const auto [place, added] = live.emplace(block.begin, rounded(bytes));
+        ASSERT_TRUE(added);
+        if (const auto next = std::next(place); next != live.end()) {
+          ASSERT_LE(block.begin + rounded(bytes), next->first) << "overlaps";
+        }
+        if (place != live.begin()) {
+          ASSERT_LE(std::prev(place)->first + std::prev(place)->second, block.begin) << "overlaps";
+        }
+        fill(block.begin, rounded(bytes));
+      } else if (action < 11 && !live.empty()) {
+        const auto freed = any();
+        ASSERT_TRUE(intact(freed->first, freed->second));
+        ASSERT_TRUE(release_pages(freed->first));
+        live.erase(freed);
+      } else if (action < 15 && !live.empty()) {
+        const auto resized = any();
+        const std::size_t bytes = wanted_bytes();
+        const bool done = resize_pages(resized->first, bytes);
+        ASSERT_TRUE(done || rounded(bytes) > resized->second) << "shrinking cannot fail";
+        ASSERT_TRUE(intact(resized->first, std::min(resized->second, rounded(bytes))));
+        if (done) {
+          resized->second = rounded(bytes);
+          fill(resized->first, resized->second);
+        }
+      } else if (action == 15) {
+        purge_runs_above(random() % 2 == 0 ? 0 : 512 * KiB);
+      }
+      for (const auto& [begin, bytes] : live)
+        ASSERT_EQ(medium_bytes(begin), bytes);
+      check_region_invariants();
+    }
+    for (const auto& [begin, bytes] : live) {
+      ASSERT_TRUE(intact(begin, bytes));
+      ASSERT_TRUE(release_pages(begin));
+    }
+  }
+}
+
+} // namespace
+} // namespace mete::page
