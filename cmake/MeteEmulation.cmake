@@ -1,9 +1,12 @@
 # What is different about tests that an emulator runs, as in a cross build. Decided here and nowhere
-# else: which of them run at all, and how a library is preloaded.
+# else: which of them run at all, and in what environment.
 #
-#   mete_runs_here(<result> <test> <labels>)  FALSE: do not register it; the reason is recorded
-#   mete_report_tests_left_out()              prints what was recorded, once, at the end
-#   mete_preload(<result>)                    the environment entry that preloads libmete.so
+#   mete_runs_here(<result> <test> <labels>)    FALSE: do not register it; the reason is recorded
+#   mete_unit_test_filter(<result>)             the same for unit tests, as GoogleTest's filter
+#   mete_report_tests_left_out()                prints what was recorded, once, at the end
+#   mete_environment(<result> [PRELOAD] [<entry>...])
+#                                               the entries and what else a test needs; PRELOAD: it
+#                                               runs on libmete.so
 #
 # SPDX-License-Identifier: MIT
 
@@ -27,17 +30,28 @@ function(mete_reason_against result test labels)
   set(${result} "${reason}" PARENT_SCOPE)
 endfunction()
 
+function(mete_leave_out test reason)
+  set_property(GLOBAL APPEND PROPERTY mete_reasons "${reason}")
+  set_property(GLOBAL APPEND PROPERTY "mete_left_out: ${reason}" "${test}")
+endfunction()
+
 function(mete_runs_here result test labels)
-  set(reason "")
+  set(${result} TRUE PARENT_SCOPE)
   if(CMAKE_CROSSCOMPILING)
     mete_reason_against(reason "${test}" "${labels}")
+    if(reason)
+      mete_leave_out("${test}" "${reason}")
+      set(${result} FALSE PARENT_SCOPE)
+    endif()
   endif()
-  if(reason STREQUAL "")
-    set(${result} TRUE PARENT_SCOPE)
-  else()
-    set_property(GLOBAL APPEND PROPERTY mete_reasons "${reason}")
-    set_property(GLOBAL APPEND PROPERTY "mete_left_out: ${reason}" "${test}")
-    set(${result} FALSE PARENT_SCOPE)
+endfunction()
+
+function(mete_unit_test_filter result)
+  set(${result} "" PARENT_SCOPE)
+  if(CMAKE_CROSSCOMPILING)
+    set(${result} "-*death_test.*" PARENT_SCOPE)
+    mete_leave_out("unit tests *death_test.*"
+      "it expects one line on standard error, and qemu-user adds its own after abort()")
   endif()
 endfunction()
 
@@ -46,16 +60,25 @@ function(mete_report_tests_left_out)
   list(REMOVE_DUPLICATES reasons)
   foreach(reason IN LISTS reasons)
     get_property(tests GLOBAL PROPERTY "mete_left_out: ${reason}")
-    list(JOIN tests " " tests)
+    list(JOIN tests ", " tests)
     message(STATUS "tests left out, each because ${reason}: ${tests}")
   endforeach()
 endfunction()
 
-# In LD_PRELOAD of the program that is emulated, not of the emulator.
-function(mete_preload result)
-  set(entry "LD_PRELOAD=$<TARGET_FILE:mete_shared>")
+function(mete_environment result)
+  cmake_parse_arguments(PARSE_ARGV 1 given "PRELOAD" "" "")
+  set(environment ${given_UNPARSED_ARGUMENTS})
+  set(preload "LD_PRELOAD=$<TARGET_FILE:mete_shared>")
   if(CMAKE_CROSSCOMPILING)
-    set(entry "QEMU_SET_ENV=${entry}")
+    set(preload "QEMU_SET_ENV=${preload}") # for the program, not for the emulator
+    # Versions of qemu-user before 8 keep a record for each page of address space: the usual region
+    # costs every process more than a second and 800 MiB there. The stress tests take it all the same.
+    if(NOT "${environment}" MATCHES "METE_OPTIONS=")
+      list(APPEND environment "METE_OPTIONS=region_bytes=4g")
+    endif()
   endif()
-  set(${result} "${entry}" PARENT_SCOPE)
+  if(given_PRELOAD)
+    list(APPEND environment "${preload}")
+  endif()
+  set(${result} "${environment}" PARENT_SCOPE)
 endfunction()

@@ -115,9 +115,14 @@ bool worth_keeping(std::size_t usable, std::size_t size) {
 }
 
 void* move_block(void* block, std::size_t usable, std::size_t size) {
+  const int saved_errno = errno;
   void* const moved = allocate(size);
-  if (moved == nullptr)
-    return nullptr;
+  if (moved == nullptr) {
+    if (size > usable)
+      return nullptr;
+    errno = saved_errno; // programs take it for granted that shrinking succeeds
+    return block;
+  }
   std::memcpy(moved, block, usable < size ? usable : size);
   deallocate(block);
   return moved;
@@ -182,6 +187,8 @@ void* allocate_zeroed(std::size_t size) {
       result.begin = static_cast<char*>(
           heap::take_for_calloc(*h, heap::this_thread, class_index, result.zeroed));
     }
+    if (result.begin == nullptr) [[unlikely]] // allocate() knows how to make room
+      result.begin = static_cast<char*>(allocate(size));
   } else {
     result = allocate_big(size, 1);
   }
@@ -223,10 +230,8 @@ void* reallocate(void* block, std::size_t size) {
 
 std::size_t usable_size(const void* block) {
   // Some programs ask at every allocation, so the common case is decided by the tag alone.
-  const std::uintptr_t unit =
-      (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
-  if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]] {
-    const std::uint32_t tag = page::primary.tags[unit].load(std::memory_order_relaxed);
+  if (const page::location where = page::locate(block); where.tag != nullptr) [[likely]] {
+    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
     if (tag >> page::tag_owner_shift != 0) [[likely]]
       return heap::size_classes[(tag >> heap::tag_class_shift) % heap::class_count].block_bytes;
   }

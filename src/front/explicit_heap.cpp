@@ -81,11 +81,13 @@ void* allocate_in(mete_heap& home, std::size_t alignment, std::size_t size, bool
   const std::size_t wanted = size == 0 ? 1 : size;
   const unsigned class_index = heap::aligned_class_of(wanted, alignment);
   bool zeroed = false;
-  void* block = nullptr;
-  if (class_index < heap::class_count)
-    block = take_small(home, class_index, zeroed);
-  else if (wanted <= PTRDIFF_MAX)
-    block = take_big(home, wanted, alignment, zeroed);
+  const auto attempt = [&] {
+    return class_index < heap::class_count ? take_small(home, class_index, zeroed)
+                                           : take_big(home, wanted, alignment, zeroed);
+  };
+  void* block = wanted <= PTRDIFF_MAX ? attempt() : nullptr;
+  if (block == nullptr && wanted <= PTRDIFF_MAX && relieve(wanted)) [[unlikely]]
+    block = attempt();
   if (block == nullptr)
     errno = ENOMEM;
   else if (zero && !zeroed)

@@ -270,8 +270,9 @@ bool relieve(std::size_t size) {
   const page::region_usage usage = page::regions_in_use();
   if (usage.reserved_bytes - usage.committed_bytes + usage.free_bytes < size && usage.regions < 2)
     return false;
-  const std::size_t collected = collect();
-  return page::release_empty_regions() + collected != 0;
+  const std::size_t purged = collect() + page::release_empty_regions();
+  // What came home may serve even if its pages could not be purged.
+  return purged != 0 || page::regions_in_use().free_bytes > usage.free_bytes;
 }
 
 void forget_background_thread() {

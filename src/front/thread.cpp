@@ -32,16 +32,8 @@ heap::heap* attach_heap() {
 
 } // namespace
 
-heap::heap* own_heap() {
-  switch (heap::this_thread.phase) {
-  case heap::thread_phase::attached:
-    return heap::this_thread.owned;
-  case heap::thread_phase::unknown:
-    return attach_heap();
-  case heap::thread_phase::exited:
-    break;
-  }
-  return nullptr;
+heap::heap* attach_or_none() {
+  return heap::this_thread.phase == heap::thread_phase::unknown ? attach_heap() : nullptr;
 }
 
 shared_heap_guard::shared_heap_guard() {

@@ -9,7 +9,13 @@ namespace mete::front {
 
 // The calling thread's heap, attached if need be; nullptr if it cannot have one (it is about to end,
 // or memory is out): then serve it with a shared_heap_guard.
-heap::heap* own_heap();
+heap::heap* attach_or_none();
+
+inline heap::heap* own_heap() {
+  if (heap::this_thread.phase == heap::thread_phase::attached) [[likely]]
+    return heap::this_thread.owned;
+  return attach_or_none();
+}
 
 // What threads without a heap use, one at a time.
 class [[nodiscard]] shared_heap_guard {

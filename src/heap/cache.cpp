@@ -12,6 +12,7 @@ namespace mete::heap {
 namespace {
 
 constexpr unsigned misses_until_growth = 2;
+constexpr unsigned misses_until_stealing = 16;
 constexpr std::size_t process_budget_bytes = 16 * MiB; // shared by all threads
 constexpr std::size_t min_thread_budget_bytes = 128 * KiB;
 
@@ -60,6 +61,36 @@ void drop_array(heap& h, thread_state& thread, unsigned class_index) {
   thread.bins[class_index] = {empty_bin_slot, empty_bin_slot};
 }
 
+// Returns the oldest `count` blocks to their slabs.
+void flush(heap& h, thread_state& thread, unsigned class_index, unsigned count) {
+  cache_array& array = h.classes[class_index].cache;
+  cache_bin& bin = thread.bins[class_index];
+  h.put_many(array.slots + 1, count);
+  const unsigned kept = filled(bin, array) - count;
+  std::memmove(array.slots + 1, array.slots + 1 + count, kept * sizeof(void*));
+  bin.top = array.slots + kept;
+}
+
+// Gives up the arrays of classes that have not missed lately, one after the other, each with a second
+// chance, until `needed` bytes are free of the budget. (The clock algorithm: F. Corbató, 1968.)
+void steal_budget(heap& h, thread_state& thread, unsigned for_class, std::size_t needed,
+                  std::size_t budget) {
+  for (unsigned looked_at = 0; looked_at < 2 * class_count; ++looked_at) {
+    if (h.cached_limit_bytes + needed <= budget)
+      return;
+    const unsigned index = h.clock_hand++ % class_count;
+    cache_array& array = h.classes[index].cache;
+    if (array.slots == nullptr || index == for_class)
+      continue;
+    if (array.misses != 0) {
+      array.misses = 0;
+      continue;
+    }
+    flush(h, thread, index, filled(thread.bins[index], array));
+    drop_array(h, thread, index);
+  }
+}
+
 // Called at a miss. True if there is an array afterwards.
 bool grow_if_missing(heap& h, thread_state& thread, unsigned class_index) {
   cache_array& array = h.classes[class_index].cache;
@@ -69,20 +100,13 @@ bool grow_if_missing(heap& h, thread_state& thread, unsigned class_index) {
   if (++array.misses >= misses_until_growth && array.capacity < info.max_cached) {
     const unsigned wanted = std::min<unsigned>(2u * array.capacity, info.max_cached);
     const std::size_t more = std::size_t{wanted - array.capacity} * info.block_bytes;
-    if (h.cached_limit_bytes + more <= thread_budget())
+    const std::size_t budget = thread_budget();
+    if (array.misses % misses_until_stealing == 0)
+      steal_budget(h, thread, class_index, more, budget);
+    if (h.cached_limit_bytes + more <= budget)
       set_capacity(h, thread, class_index, wanted);
   }
   return true;
-}
-
-// Returns the oldest `count` blocks to their slabs.
-void flush(heap& h, thread_state& thread, unsigned class_index, unsigned count) {
-  cache_array& array = h.classes[class_index].cache;
-  cache_bin& bin = thread.bins[class_index];
-  h.put_many(array.slots + 1, count);
-  const unsigned kept = filled(bin, array) - count;
-  std::memmove(array.slots + 1, array.slots + 1 + count, kept * sizeof(void*));
-  bin.top = array.slots + kept;
 }
 
 } // namespace

@@ -184,35 +184,35 @@ TEST_F(cache_test, an_overflow_returns_the_oldest_half) {
 
 TEST_F(cache_test, blocks_said_to_be_zero_are_zero) {
   constexpr unsigned index = 40; // 2 KiB
-  page::purge_runs_above(0); // so that there is fresh memory
   const std::size_t bytes = size_classes[index].block_bytes;
-  std::vector<char*> blocks;
-  unsigned fresh = 0;
-  for (int count = 0; count < 300; ++count) {
-    bool zeroed = false;
-    char* block = nullptr;
-    {
+  page::purge_runs_above(0); // so that there is fresh memory
+  std::vector<void*> blocks;
+  const auto take_many = [&](unsigned count) {
+    unsigned zeroed_blocks = 0;
+    while (count-- > 0) {
+      bool zeroed = false;
       owner_guard inside(h->lock);
-      block = static_cast<char*>(take_for_calloc(*h, thread, index, zeroed));
-    }
-    if (zeroed) {
-      ++fresh;
-      ASSERT_TRUE(std::all_of(block, block + bytes, [](char byte) { return byte == 0; }));
-    }
-    std::memset(block, 1, bytes);
-    if (count % 3 == 0)
-      push(index, block);
-    else
+      auto* const block = static_cast<char*>(take_for_calloc(*h, thread, index, zeroed));
+      const bool is_zero = std::all_of(block, block + bytes, [](char byte) { return byte == 0; });
+      EXPECT_TRUE(is_zero || !zeroed);
+      zeroed_blocks += zeroed;
+      std::memset(block, 1, bytes);
       blocks.push_back(block);
-  }
-  EXPECT_GT(fresh, 0u) << "fresh memory needs no clearing";
-  for (char* each : blocks)
+    }
+    return zeroed_blocks;
+  };
+  EXPECT_GT(take_many(300), 250u) << "fresh memory needs no clearing";
+  for (std::size_t at = 0; at < blocks.size(); at += 2) // every second one goes to its slab
+    h->put(blocks[at]);
+  for (std::size_t at = 1; at < blocks.size(); at += 2)
+    blocks[at / 2] = blocks[at];
+  blocks.resize(blocks.size() / 2);
+  EXPECT_LT(take_many(150), 50u) << "used blocks come first";
+  for (void* each : blocks)
     push(index, each);
-  bool zeroed = true;
-  owner_guard inside(h->lock);
-  void* const used = take_for_calloc(*h, thread, index, zeroed);
-  EXPECT_FALSE(zeroed);
-  h->put(used);
+  blocks.clear();
+  EXPECT_EQ(take_many(1), 0u) << "from the cache";
+  push(index, blocks[0]);
 }
 
 TEST_F(cache_test, idle_arrays_shrink_and_go) {

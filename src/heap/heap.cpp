@@ -7,10 +7,14 @@
 #include "page/metadata.hpp"
 #include "page/region.hpp"
 
+#include <algorithm>
 #include <bit>
 
 namespace mete::heap {
 namespace {
+
+// Fresh blocks are taken in smaller batches than used ones: what is freed meanwhile comes first.
+constexpr std::size_t fresh_batch_bytes = 16 * KiB;
 
 // A slab that decay has seen unchanged this often is purged; then it is not looked at again until
 // it changes.
@@ -27,8 +31,9 @@ slab& slab_of_remote(remote_state<>& remote) {
 template <class Visit>
 void heap::for_each_slab(Visit visit) {
   for (class_state& state : classes) {
-    if (state.current != nullptr)
-      visit(*state.current);
+    for (slab* s : {state.current, state.fresh})
+      if (s != nullptr)
+        visit(*s);
     for (slab* s = state.full.first(); s != nullptr; s = s->next)
       visit(*s);
   }
@@ -60,43 +65,82 @@ slab* heap::pop_partial(class_state& state) {
 // --- Taking -----------------------------------------------------------------------------------
 
 unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned& fresh_from) {
-  class_state& state = classes[class_index];
+  // A few used blocks are better than many fresh ones, but not one at a time.
+  const unsigned enough = std::min(wanted, std::max(wanted / 8, 4u));
   unsigned taken = 0;
-  fresh_from = wanted;
-  while (taken < wanted) {
-    if (state.current == nullptr && next_slab(class_index) == nullptr)
+  unsigned ignored = 0;
+  while (taken < enough) {
+    slab* const s = find_used(class_index);
+    if (s == nullptr)
       break;
-    unsigned fresh = 0;
-    const unsigned step = take_blocks(*state.current, out + taken, wanted - taken, fresh);
-    fresh_from = fresh < step ? taken + fresh : taken + step;
+    taken += take_blocks(*s, out + taken, std::min<unsigned>(wanted - taken, s->free_count), ignored);
+  }
+  fresh_from = taken;
+  if (taken >= enough)
+    return taken;
+  const unsigned batch = std::max<unsigned>(fresh_batch_bytes / size_classes[class_index].block_bytes, 4);
+  wanted = std::min(wanted, taken + batch);
+  while (taken < wanted) {
+    slab* const s = find_fresh(class_index);
+    if (s == nullptr)
+      break;
+    unsigned zero_from = 0;
+    const unsigned step = take_blocks(*s, out + taken, wanted - taken, zero_from);
+    if (zero_from != 0)
+      fresh_from = taken + step;
     taken += step;
-    if (state.current->exhausted()) {
-      state.current->place = slab_place::full;
-      state.full.push_front(state.current);
-      state.current = nullptr;
-      if (taken >= wanted / 2 && taken != 0)
-        break; // enough to go on with: don't open another slab for the rest
-    }
   }
   return taken;
 }
 
-slab* heap::next_slab(unsigned class_index) {
+// The slab has nothing to take any more, or only what was freed into it meanwhile.
+void heap::retire(slab*& s) {
+  METE_DEBUG_CHECK(s->frontier() == s->info().capacity);
+  if (s->free_count != 0) {
+    add_partial(*s);
+  } else {
+    s->place = slab_place::full;
+    classes[s->class_index].full.push_front(s);
+  }
+  s = nullptr;
+}
+
+// A slab with free blocks that were used before; nullptr if there is none.
+slab* heap::find_used(unsigned class_index) {
   class_state& state = classes[class_index];
+  if (state.current != nullptr && state.current->free_count != 0)
+    return state.current;
   if (!pending.empty())
     drain_pending();
-  slab* s = pop_partial(state);
-  // Not by a shared heap: a slab that is taken over has live blocks of others, and an explicit heap
-  // takes everything in its slabs along when it is destroyed.
-  if (s == nullptr && shared_lock == nullptr)
-    s = take_over_slab(*this, class_index);
-  if (s == nullptr)
-    s = create_slab(class_index);
-  if (s != nullptr) {
+  if (state.fresh != nullptr && state.fresh->free_count != 0)
+    return state.fresh;
+  while (state.current == nullptr || state.current->free_count == 0) {
+    if (state.current != nullptr)
+      retire(state.current);
+    slab* s = pop_partial(state);
+    // Not by a shared heap: a slab that is taken over has live blocks of others, and an explicit heap
+    // takes everything in its slabs along when it is destroyed.
+    if (s == nullptr && shared_lock == nullptr)
+      s = take_over_slab(*this, class_index);
+    if (s == nullptr)
+      return nullptr;
     s->place = slab_place::current;
     state.current = s;
   }
-  return s;
+  return state.current;
+}
+
+// A slab with blocks beyond its frontier; nullptr if memory is out.
+slab* heap::find_fresh(unsigned class_index) {
+  class_state& state = classes[class_index];
+  if (state.fresh != nullptr && state.fresh->frontier() == state.fresh->info().capacity)
+    retire(state.fresh);
+  if (state.fresh == nullptr) {
+    state.fresh = create_slab(class_index);
+    if (state.fresh != nullptr)
+      state.fresh->place = slab_place::fresh;
+  }
+  return state.fresh;
 }
 
 slab* heap::create_slab(unsigned class_index) {
@@ -178,9 +222,10 @@ void heap::drain_pending() {
 
 void heap::release_everything() {
   for (class_state& state : classes) {
-    if (state.current != nullptr) {
-      release_slab(*state.current);
-      state.current = nullptr;
+    for (slab** s : {&state.current, &state.fresh}) {
+      if (*s != nullptr)
+        release_slab(**s);
+      *s = nullptr;
     }
     while (slab* const s = pop_partial(state))
       release_slab(*s);
@@ -201,13 +246,14 @@ void heap::begin_decay_round(bool settle) {
       s.idle_rounds = settle ? rounds_until_idle : static_cast<std::uint8_t>(s.idle_rounds + 1);
   };
   for (class_state& state : classes) {
-    slab* const s = state.current;
-    if (s == nullptr)
-      continue;
-    age(*s);
-    if (s->idle_rounds >= rounds_until_idle && releasable(*s)) {
-      state.current = nullptr;
-      release_slab(*s);
+    for (slab** s : {&state.current, &state.fresh}) {
+      if (*s == nullptr)
+        continue;
+      age(**s);
+      if ((*s)->idle_rounds >= rounds_until_idle && releasable(**s)) {
+        release_slab(**s);
+        *s = nullptr;
+      }
     }
   }
   for_each_partial(age);
@@ -228,8 +274,9 @@ unsigned heap::claim_purgeable(purge_item* items, unsigned limit) {
     items[count++] = {&s, pages, false};
   };
   for (class_state& state : classes)
-    if (state.current != nullptr)
-      consider(*state.current);
+    for (slab* s : {state.current, state.fresh})
+      if (s != nullptr)
+        consider(*s);
   for_each_partial(consider);
   return count;
 }
@@ -248,9 +295,12 @@ slab* heap::surrender(unsigned class_index) {
   if (!pending.empty())
     drain_pending();
   slab* s = pop_partial(state);
-  if (s == nullptr) {
-    s = state.current;
-    state.current = nullptr;
+  for (slab** other : {&state.current, &state.fresh}) {
+    if (s == nullptr && *other != nullptr && (*other)->free_count != 0) {
+      s = *other;
+      *other = nullptr;
+      give_up_frontier(*s);
+    }
   }
   return s;
 }

@@ -1,7 +1,8 @@
 // A heap: the slabs of one owner, and what is on its way to other owners.
 //
-// Per size class a heap has one current slab that it takes blocks from, the partial ones that come
-// next, and the full ones. Blocks freed by the owner come back to their slabs in batches (from its
+// Per size class a heap has a current slab whose free blocks it takes, the partial ones that come
+// next, a fresh one with blocks that were never handed out, and the full ones. Used blocks come
+// before fresh ones: memory that is not touched is not there. Blocks freed by the owner come back to their slabs in batches (from its
 // thread cache); blocks freed by others come back by the pending list; blocks of others that this
 // heap's thread frees wait in the outbox.
 //
@@ -31,7 +32,8 @@ struct cache_array {
 };
 
 struct class_state {
-  slab* current = nullptr;
+  slab* current = nullptr; // nothing beyond its frontier
+  slab* fresh = nullptr;   // the only one with blocks beyond its frontier, unless decay took them in
   intrusive_list<slab> partial[partial_quarters]; // by the quarter that is free, fullest first
   intrusive_list<slab> full;
   cache_array cache;
@@ -52,8 +54,8 @@ public:
 
   std::uint32_t tag() const { return tag_; } // any time
 
-  // Up to `wanted` blocks of a class, ascending within a slab; fewer if one slab gives enough to go
-  // on with, 0 if memory is out. From out[fresh_from] on they read as zero.
+  // Up to `wanted` blocks of a class, ascending within a slab; fewer where that is enough to go on
+  // with, 0 if memory is out. From out[fresh_from] on they read as zero.
   unsigned take(unsigned class_index, void** out, unsigned wanted, unsigned& fresh_from);
 
   // Blocks of this heap's slabs come back; many: of one class.
@@ -104,6 +106,7 @@ public:
   class_state classes[class_count];
   thread_state* thread = nullptr;  // registry lock; nullptr: abandoned or shared
   heap* next_abandoned = nullptr;  // registry lock
+  unsigned clock_hand = 0;         // heap/cache.cpp: whose array to give up next
   std::size_t cached_limit_bytes = 0; // sum of the cache arrays' capacities, in bytes of blocks
   std::atomic<std::uint32_t> operations{0}; // slow paths taken, for ticks
   std::uint32_t last_tick_ms = 0;
@@ -116,7 +119,9 @@ public:
   alignas(cache_line_bytes) pending_list<> pending; // any time, any thread
 
 private:
-  slab* next_slab(unsigned class_index);
+  slab* find_used(unsigned class_index);
+  slab* find_fresh(unsigned class_index);
+  void retire(slab*& s);
   slab* create_slab(unsigned class_index);
   void release_slab(slab& s);
   void after_return(slab& s);
@@ -137,10 +142,6 @@ private:
 
 // The slab that `block` lies in. REQUIRES: the tag of its unit has an owner.
 inline slab& slab_of(const void* block) {
-  const std::uintptr_t unit =
-      (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
-  if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]]
-    return *static_cast<slab*>(page::primary.descriptors[unit].load(std::memory_order_relaxed));
   return *static_cast<slab*>(page::locate(block).descriptor->load(std::memory_order_relaxed));
 }
 

@@ -1,8 +1,9 @@
 // The outbox: blocks that this thread freed and that belong to other heaps.
 //
 // They wait here because delivering one costs atomics on cache lines that another thread uses; by
-// the dozen, blocks of one slab share them. Delivery sorts by slab and block, so that one atomic
-// serves each word of a remote bitmap and one each slab's count (heap/remote_free.hpp).
+// the dozen, blocks of one slab share them. Delivery goes slab by slab: one atomic for each stretch
+// of blocks that share a word of the remote bitmap, and one for the slab's count
+// (heap/remote_free.hpp).
 //
 // Thread safety: none; part of a heap.
 //
@@ -25,7 +26,7 @@ public:
     return count_ == capacity || bytes_ >= max_bytes;
   }
 
-  // To every slab its blocks. O(n log n) in what it holds.
+  // To every slab its blocks. O(n) in what it holds.
   void deliver();
 
   unsigned count() const { return count_; }

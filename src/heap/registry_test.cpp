@@ -27,6 +27,12 @@ protected:
     EXPECT_EQ(from.take(class_index, &block, 1, fresh), 1u);
     return block;
   }
+  // Leaves a slab with a free block behind.
+  static void* take_one_of_two(heap& from, unsigned class_index) {
+    void* const kept = take_one(from, class_index);
+    put_back(from, take_one(from, class_index));
+    return kept;
+  }
   static void put_back(heap& to, void* block) {
     owner_guard inside(to.lock);
     to.put(block);
@@ -97,6 +103,7 @@ TEST_F(registry_test, a_partly_used_slab_of_an_abandoned_heap_is_taken_over) {
   heap* const taker = acquire_without_slabs(&states[0]);
   heap* const leaver = acquire_without_slabs(&states[1]);
   void* const left = take_one(*leaver, class_5000);
+  put_back(*leaver, take_one(*leaver, class_5000)); // slabs with used blocks are what is taken over
   abandon_heap(*leaver);
   void* const taken = take_one(*taker, class_5000);
   EXPECT_EQ(&slab_of(taken), &slab_of(left)) << "rather than a slab of its own";
@@ -114,7 +121,7 @@ TEST_F(registry_test, a_partly_used_slab_of_an_abandoned_heap_is_taken_over) {
 TEST_F(registry_test, a_slab_that_is_being_purged_is_not_taken_over) {
   heap* const taker = acquire_without_slabs(&states[0]);
   heap* const leaver = acquire_without_slabs(&states[1]);
-  void* const left = take_one(*leaver, class_5000);
+  void* const left = take_one_of_two(*leaver, class_5000);
   abandon_heap(*leaver);
   leaver->purging.store(true);
   void* const taken = take_one(*taker, class_5000);
@@ -130,7 +137,7 @@ TEST_F(registry_test, a_slab_that_is_being_purged_is_not_taken_over) {
 
 TEST_F(registry_test, a_shared_heap_takes_nothing_over) {
   heap* const leaver = acquire_without_slabs(&states[1]);
-  void* const left = take_one(*leaver, class_5000);
+  void* const left = take_one_of_two(*leaver, class_5000);
   abandon_heap(*leaver);
   ranked_lock lock{lock_rank::explicit_heap};
   heap* const shared = create_shared_heap(lock);

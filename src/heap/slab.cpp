@@ -113,15 +113,17 @@ void collect_remote(slab& s) {
   s.idle_rounds = 0;
 }
 
+void give_up_frontier(slab& s) {
+  for_each_word({s.frontier(), s.info().capacity}, [&](unsigned word, std::uint64_t mask) {
+    s.free_bits()[word] |= mask;
+  });
+  s.free_count = static_cast<std::uint16_t>(s.free_count + s.info().capacity - s.frontier());
+  s.set_frontier(s.info().capacity);
+}
+
 std::uint64_t purgeable_pages(slab& s) {
-  if (!s.zero_beyond_frontier && s.frontier() < s.info().capacity) {
-    // What lies beyond may hold the memory of an earlier life: count it among the free blocks.
-    for_each_word({s.frontier(), s.info().capacity}, [&](unsigned word, std::uint64_t mask) {
-      s.free_bits()[word] |= mask;
-    });
-    s.free_count = static_cast<std::uint16_t>(s.free_count + s.info().capacity - s.frontier());
-    s.set_frontier(s.info().capacity);
-  }
+  if (!s.zero_beyond_frontier)
+    give_up_frontier(s); // what lies beyond may hold the memory of an earlier life
   std::uint64_t result = 0;
   for (unsigned page = 0; page < page_count(s); ++page) {
     if ((s.purged_pages >> page & 1) != 0)

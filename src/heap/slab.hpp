@@ -28,7 +28,7 @@ namespace mete::heap {
 
 // Which of its heap's lists a slab is on. Partial slabs are kept apart by how much of them is free,
 // in quarters, because the fullest are used first: so the others get a chance to become empty.
-enum class slab_place : std::uint8_t { current, full, partial };
+enum class slab_place : std::uint8_t { current, fresh, full, partial };
 inline constexpr unsigned partial_quarters = 4;
 
 struct slab {
@@ -86,6 +86,9 @@ void initialise_slab(slab& s, unsigned class_index, char* begin, bool zeroed);
 // Moves up to `wanted` free blocks to `out`, in ascending order of address. Returns their number.
 // `fresh_from` gets the index in `out` from which on blocks come from beyond the frontier.
 unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from);
+
+// Counts the blocks beyond the frontier among the free ones, as if they had been used.
+void give_up_frontier(slab& s);
 
 // Takes a block back. Reports a double free.
 inline void put_block(slab& s, void* address) {

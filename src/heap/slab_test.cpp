@@ -65,7 +65,7 @@ TEST(slab_test, blocks_come_in_the_order_of_their_addresses) {
   EXPECT_EQ(s.take(3), (std::vector<unsigned>{0, 1, 2}));
   EXPECT_EQ(s.fresh_from, 0u);
   EXPECT_EQ(s.take(4), (std::vector<unsigned>{3, 4, 5, 6}));
-  for (unsigned index : {5, 1, 3})
+  for (unsigned index : {5u, 1u, 3u})
     s.put(index);
   EXPECT_EQ(s->free_count, 3u);
   EXPECT_EQ(s.take(5), (std::vector<unsigned>{1, 3, 5, 7, 8}));
@@ -108,7 +108,7 @@ TEST(slab_test, remote_frees_come_home_once_their_list_is_drained) {
   EXPECT_EQ(s->free_count, 67u);
   check_slab_invariants(*s);
   EXPECT_EQ(s.take(3), (std::vector<unsigned>{0, 3, 6}));
-  for (unsigned index : {0, 3, 6})
+  for (unsigned index : {0u, 3u, 6u})
     s.put(index);
   for (unsigned index = 0; index < 200; ++index)
     if (index % 3 != 0)

@@ -52,8 +52,8 @@ METE_EXPORT struct mallinfo mallinfo() noexcept {
   return info;
 }
 
-METE_EXPORT int malloc_info(int options, FILE* stream) noexcept {
-  if (options != 0)
+METE_EXPORT int malloc_info(int flags, FILE* stream) noexcept {
+  if (flags != 0)
     return EINVAL;
   const front::statistics s = front::take_statistics();
   std::fprintf(stream,

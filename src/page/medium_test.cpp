@@ -31,7 +31,8 @@ protected:
 };
 
 TEST_F(medium_test, sizes_are_whole_pages) {
-  for (std::size_t bytes : {std::size_t{1}, os::page_bytes, os::page_bytes + 1, 200 * KiB, 1 * MiB}) {
+  for (std::size_t bytes :
+       {std::size_t{1}, os::page_bytes, os::page_bytes + 1, 200 * KiB, 1 * MiB}) {
     const grant block = allocate_pages(bytes, 1);
     ASSERT_NE(block.begin, nullptr);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block.begin) % os::page_bytes, 0u);

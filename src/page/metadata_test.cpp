@@ -29,7 +29,8 @@ protected:
 
 TEST_F(metadata_test, memory_is_zero_and_aligned_and_counted) {
   for (std::size_t bytes : {std::size_t{1}, std::size_t{64}, std::size_t{65}, 3 * KiB, 32 * KiB}) {
-    const std::size_t rounded = (bytes + cache_line_bytes - 1) / cache_line_bytes * cache_line_bytes;
+    const std::size_t rounded =
+        (bytes + cache_line_bytes - 1) / cache_line_bytes * cache_line_bytes;
     const metadata_usage before = metadata_in_use();
     void* const memory = allocate_metadata(bytes);
     ASSERT_NE(memory, nullptr);

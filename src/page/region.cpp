@@ -222,7 +222,7 @@ region* find_region(const void* address) {
   return nullptr;
 }
 
-location locate(const void* address) {
+location locate_beyond_primary(const void* address) {
   region* const r = find_region(address);
   if (r == nullptr)
     return {};

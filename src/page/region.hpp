@@ -52,7 +52,16 @@ struct location {
   std::atomic<void*>* descriptor = nullptr;
   char* unit_begin = nullptr;
 };
-location locate(const void* address);
+location locate_beyond_primary(const void* address);
+
+inline location locate(const void* address) {
+  const std::uintptr_t unit =
+      (reinterpret_cast<std::uintptr_t>(address) - primary.base) >> unit_shift;
+  if (unit < primary.committed_units.load(std::memory_order_relaxed)) [[likely]]
+    return {&primary.tags[unit], &primary.descriptors[unit],
+            reinterpret_cast<char*>(primary.base + (unit << unit_shift))};
+  return locate_beyond_primary(address);
+}
 
 struct grant {
   char* begin = nullptr; // nullptr: out of memory

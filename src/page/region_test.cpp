@@ -43,8 +43,8 @@ TEST_F(region_test, every_unit_of_a_run_says_what_it_is) {
   const grant run = allocate_units(3, some_tag, &descriptor);
   ASSERT_NE(run.begin, nullptr);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(run.begin) % unit_bytes, 0u);
-  for (std::size_t offset : {std::size_t{0}, std::size_t{1}, unit_bytes - 1, unit_bytes,
-                             3 * unit_bytes - 1}) {
+  for (std::size_t offset :
+       {std::size_t{0}, std::size_t{1}, unit_bytes - 1, unit_bytes, 3 * unit_bytes - 1}) {
     const location where = locate(run.begin + offset);
     ASSERT_NE(where.tag, nullptr);
     EXPECT_EQ(where.tag->load(), some_tag);

@@ -15,7 +15,8 @@
 
 namespace {
 
-constexpr const char* introduction = R"(<!-- Written by the build target update_options_doc from src/base/options_table.inc: don't edit. -->
+constexpr const char* introduction =
+    R"(<!-- Written by the build target update_options_doc from src/base/options_table.inc: don't edit. -->
 
 # Options
 
