@@ -17,25 +17,25 @@
 #define METE_VERSION "0.1.0"
 
 #if defined(__GNUC__)
-#define METE_API __attribute__((visibility("default")))
+#  define METE_API __attribute__((visibility("default")))
 #else
-#define METE_API
+#  define METE_API
 #endif
 
 #ifdef __cplusplus
 extern "C" {
-#define METE_NOEXCEPT noexcept
+#  define METE_NOEXCEPT noexcept
 #else
-#define METE_NOEXCEPT
+#  define METE_NOEXCEPT
 #endif
 
 /* The version of the library that is loaded, "major.minor.patch"; compare with METE_VERSION, the
  * version of this header. O(1). */
-METE_API const char *mete_version(void) METE_NOEXCEPT;
+METE_API const char* mete_version(void) METE_NOEXCEPT;
 
 /* Bytes that may be used at `block`, at least what was asked for; 0 for NULL.
  * REQUIRES: `block` is NULL or a live block of this allocator. O(1). */
-METE_API size_t mete_malloc_usable_size(const void *block) METE_NOEXCEPT;
+METE_API size_t mete_malloc_usable_size(const void* block) METE_NOEXCEPT;
 
 /* Gives memory back to the operating system now: this thread's caches are emptied, frees that are
  * under way between threads are delivered, and every page without a live block is purged.
@@ -48,27 +48,28 @@ METE_API size_t mete_collect(void) METE_NOEXCEPT;
 typedef struct mete_heap mete_heap;
 
 /* A new, empty heap; NULL with errno ENOMEM when there is no memory for it. */
-METE_API mete_heap *mete_heap_create(void) METE_NOEXCEPT;
+METE_API mete_heap* mete_heap_create(void) METE_NOEXCEPT;
 
 /* Destroys `heap` and every block in it at once. NULL is ignored.
  * REQUIRES: no other thread uses `heap` or a block of it during or after the call. */
-METE_API void mete_heap_destroy(mete_heap *heap) METE_NOEXCEPT;
+METE_API void mete_heap_destroy(mete_heap* heap) METE_NOEXCEPT;
 
 /* As malloc, calloc, aligned_alloc and realloc, but in `heap`; the same errors. The block given
  * to mete_heap_realloc must be NULL or of `heap`. */
-METE_API void *mete_heap_malloc(mete_heap *heap, size_t size) METE_NOEXCEPT;
-METE_API void *mete_heap_calloc(mete_heap *heap, size_t count, size_t size) METE_NOEXCEPT;
-METE_API void *mete_heap_aligned_alloc(mete_heap *heap, size_t alignment, size_t size) METE_NOEXCEPT;
-METE_API void *mete_heap_realloc(mete_heap *heap, void *block, size_t size) METE_NOEXCEPT;
+METE_API void* mete_heap_malloc(mete_heap* heap, size_t size) METE_NOEXCEPT;
+METE_API void* mete_heap_calloc(mete_heap* heap, size_t count, size_t size) METE_NOEXCEPT;
+METE_API void* mete_heap_aligned_alloc(mete_heap* heap, size_t alignment,
+                                       size_t size) METE_NOEXCEPT;
+METE_API void* mete_heap_realloc(mete_heap* heap, void* block, size_t size) METE_NOEXCEPT;
 
 /* As free(block). NULL is ignored. */
-METE_API void mete_heap_free(mete_heap *heap, void *block) METE_NOEXCEPT;
+METE_API void mete_heap_free(mete_heap* heap, void* block) METE_NOEXCEPT;
 
 /* Options, by the names and units of METE_OPTIONS (see docs/options.md).
  * Both return 0 on success, ENOENT for an unknown name, EINVAL for a value out of range, EPERM for
  * an option that can be set at start only. */
-METE_API int mete_option_get(const char *name, long long *value) METE_NOEXCEPT;
-METE_API int mete_option_set(const char *name, long long value) METE_NOEXCEPT;
+METE_API int mete_option_get(const char* name, long long* value) METE_NOEXCEPT;
+METE_API int mete_option_set(const char* name, long long value) METE_NOEXCEPT;
 
 #ifdef __cplusplus
 }

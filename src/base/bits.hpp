@@ -9,7 +9,9 @@
 
 namespace mete {
 
-constexpr bool is_power_of_two(std::size_t value) { return std::has_single_bit(value); }
+constexpr bool is_power_of_two(std::size_t value) {
+  return std::has_single_bit(value);
+}
 
 // REQUIRES: `alignment` is a power of two; the result is representable.
 constexpr std::size_t align_down(std::size_t value, std::size_t alignment) {

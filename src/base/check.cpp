@@ -16,7 +16,9 @@ message& message::append(const char* text, std::size_t length) {
   return *this;
 }
 
-message& message::operator<<(const char* text) { return append(text, std::strlen(text)); }
+message& message::operator<<(const char* text) {
+  return append(text, std::strlen(text));
+}
 
 message& message::operator<<(std::size_t number) {
   char digits[20];

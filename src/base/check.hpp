@@ -64,7 +64,7 @@ private:
                                       : ::mete::check_failed(#condition, __FILE__, __LINE__))
 
 #if defined(METE_DEBUG_CHECKS)
-#define METE_DEBUG_CHECK(condition) METE_CHECK(condition)
+#  define METE_DEBUG_CHECK(condition) METE_CHECK(condition)
 #else
-#define METE_DEBUG_CHECK(condition) void(0)
+#  define METE_DEBUG_CHECK(condition) void(0)
 #endif

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <climits>
 #include <string>
+#include <unistd.h>
 
 namespace mete {
 namespace {
@@ -56,6 +57,18 @@ TEST(message_test, printing_adds_a_newline_and_keeps_errno) {
   line.print();
   const int seen = errno;
   EXPECT_EQ(testing::internal::GetCapturedStderr(), expected);
+  EXPECT_EQ(seen, ERANGE);
+}
+
+TEST(message_test, printing_where_nobody_listens_keeps_errno_and_ends) {
+  const int saved = ::dup(STDERR_FILENO);
+  ASSERT_GE(saved, 0);
+  ::close(STDERR_FILENO);
+  errno = ERANGE;
+  message().print();
+  const int seen = errno;
+  ::dup2(saved, STDERR_FILENO);
+  ::close(saved);
   EXPECT_EQ(seen, ERANGE);
 }
 

@@ -19,7 +19,9 @@ void ranked_lock::lock_slow() {
     futex_wait(state_, contended);
 }
 
-void ranked_lock::wake() { futex_wake(state_, 1); }
+void ranked_lock::wake() {
+  futex_wake(state_, 1);
+}
 
 #if defined(METE_DEBUG_CHECKS)
 namespace {
@@ -37,7 +39,9 @@ void lock_order_acquire(lock_rank rank) {
   ++held[index];
 }
 
-void lock_order_note(lock_rank rank) { ++held[static_cast<unsigned>(rank)]; }
+void lock_order_note(lock_rank rank) {
+  ++held[static_cast<unsigned>(rank)];
+}
 
 void lock_order_release(lock_rank rank) {
   METE_CHECK(held[static_cast<unsigned>(rank)] > 0);

@@ -4,8 +4,9 @@
 // the rest of the tag is the bin: push. Everything else, from the first call of a thread to a
 // foreign pointer, falls out of the same compares into a slow path (allocate.cpp).
 //
-// The budget (checked by test/repository/fast_path_test.py): malloc up to 1 KiB at most 15 instructions and 2 branches,
-// no store but `top`; free of a local block at most 19 instructions and 3 branches.
+// The budget (checked by test/repository/fast_path_test.py): malloc up to 1 KiB at most 15
+// instructions and 2 branches, no store but `top`; free of a local block at most 19 instructions
+// and 3 branches.
 //
 // Errors: nullptr with errno ENOMEM (or EINVAL where said); errno is otherwise untouched. Misuse
 // that is detected ends in base/check.hpp's misuse(). Thread safety: all functions.
@@ -26,7 +27,7 @@ void deallocate_slow(void* block);
 
 inline void* allocate(std::size_t size) {
   std::size_t step = (size - 1) >> 4; // 0 becomes huge
-  asm("" : "+r"(step));               // one compare of `step`: GCC would copy and compare `size - 1`
+  asm("" : "+r"(step)); // one compare of `step`: GCC would copy and compare `size - 1`
   if (step < heap::bin_offset_table.size()) [[likely]] {
     const heap::thread_access thread;
     const std::size_t bin = heap::bin_offset_table[step];

@@ -13,7 +13,9 @@ using namespace mete;
 
 extern "C" {
 
-const char* mete_version() noexcept { return METE_VERSION; }
+const char* mete_version() noexcept {
+  return METE_VERSION;
+}
 
 std::size_t mete_malloc_usable_size(const void* block) noexcept {
   return front::usable_size(block);

@@ -193,6 +193,8 @@ void* mete_heap_realloc(mete_heap* home, void* block, std::size_t size) noexcept
   return moved;
 }
 
-void mete_heap_free(mete_heap*, void* block) noexcept { front::deallocate(block); }
+void mete_heap_free(mete_heap*, void* block) noexcept {
+  front::deallocate(block);
+}
 
 } // extern "C"

@@ -1,7 +1,7 @@
-// Before a fork every lock is taken, in the order of ranks, and every heap is at rest: its owner, if
-// it wants to go on in a slow path, waits until the parent has forked. Deliveries of remote frees
-// run inside the freer's heap, so none is under way either. In the child, heaps of threads that do
-// not exist there are abandoned; what those threads had in their caches is lost to it.
+// Before a fork every lock is taken, in the order of ranks, and every heap is at rest: its owner,
+// if it wants to go on in a slow path, waits until the parent has forked. Deliveries of remote
+// frees run inside the freer's heap, so none is under way either. In the child, heaps of threads
+// that do not exist there are abandoned; what those threads had in their caches is lost to it.
 //
 // SPDX-License-Identifier: MIT
 #include "front/fork.hpp"
@@ -24,7 +24,9 @@ void for_each_heap(Visit visit) {
       visit(*h);
 }
 
-bool is_own(const heap::heap& h) { return &h == heap::this_thread.owned; }
+bool is_own(const heap::heap& h) {
+  return &h == heap::this_thread.owned;
+}
 
 void prepare() {
   maintenance_lock.lock();
@@ -87,6 +89,8 @@ void child() {
 
 } // namespace
 
-void register_for_fork() { os::register_fork_handlers(prepare, parent, child); }
+void register_for_fork() {
+  os::register_fork_handlers(prepare, parent, child);
+}
 
 } // namespace mete::front

@@ -44,8 +44,7 @@ void read_options() {
     if (option(options.verbose) != 0) {
       message line;
       line << "version " << METE_VERSION << " active in pid " << static_cast<int>(::getpid())
-           << " ("
-           << const_cast<const char*>(program_invocation_short_name) << ")";
+           << " (" << const_cast<const char*>(program_invocation_short_name) << ")";
       line.print();
     }
   }

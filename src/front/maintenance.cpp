@@ -24,8 +24,12 @@ constexpr std::uint8_t quiet_rounds_needed = 5; // more than slabs need to count
 constexpr std::size_t inline_budget_bytes = 8 * MiB;
 constexpr unsigned background_rounds_idle = 8;
 
-std::uint32_t decay_ms() { return static_cast<std::uint32_t>(option(options.decay_ms)); }
-std::uint32_t round_interval_ms() { return std::max(decay_ms() / 4, 10u); }
+std::uint32_t decay_ms() {
+  return static_cast<std::uint32_t>(option(options.decay_ms));
+}
+std::uint32_t round_interval_ms() {
+  return std::max(decay_ms() / 4, 10u);
+}
 
 // --- The decay round --------------------------------------------------------------------------
 
@@ -99,8 +103,8 @@ std::size_t decay_round(bool settle, std::size_t budget) {
 
 struct background_state {
   std::atomic<std::uint32_t> running{0};
-  std::atomic<bool> wanted{false};   // something came up since it last looked
-  std::atomic<bool> forbidden{false}; // the process may not have it
+  std::atomic<bool> wanted{false};         // something came up since it last looked
+  std::atomic<bool> forbidden{false};      // the process may not have it
   std::atomic<std::size_t> freed_bytes{0}; // to slabs, since it last existed
   std::atomic<std::uint32_t> never{0};     // what it sleeps on
 };
@@ -193,8 +197,8 @@ void relieve_pressure() {
   maintenance_lock.unlock();
 }
 
-// Dirty memory is what the next allocations take first, so a program whose blocks come and go by the
-// megabyte needs room for them; it does not raise the peak, which was there already.
+// Dirty memory is what the next allocations take first, so a program whose blocks come and go by
+// the megabyte needs room for them; it does not raise the peak, which was there already.
 std::size_t dirty_limit() {
   if (decay_ms() == 0)
     return 0;
@@ -247,7 +251,9 @@ void tick(heap::heap& h) {
   settle_dirty(now_ms);
 }
 
-void after_big_free() { settle_dirty(os::coarse_now_ms()); }
+void after_big_free() {
+  settle_dirty(os::coarse_now_ms());
+}
 
 void deliver_all_outboxes() {
   for (unsigned index = 0; index < heap::heap_count(); ++index)

@@ -53,8 +53,8 @@ void deliver_all_outboxes();
 // Empties and purges everything that can be; returns the bytes purged.
 std::size_t collect();
 
-// Memory was refused for a block of `size` bytes. Gives back what can be given back; true if another
-// attempt may succeed. REQUIRES: no lock is held.
+// Memory was refused for a block of `size` bytes. Gives back what can be given back; true if
+// another attempt may succeed. REQUIRES: no lock is held.
 bool relieve(std::size_t size);
 
 // In the child of a fork: the thread does not exist there.

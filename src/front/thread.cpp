@@ -52,9 +52,13 @@ shared_heap_guard::~shared_heap_guard() {
   shared_lock.unlock();
 }
 
-heap::heap* shared_heap_guard::get() const { return shared_heap; }
+heap::heap* shared_heap_guard::get() const {
+  return shared_heap;
+}
 
-void renounce_heap() { heap::this_thread.phase = heap::thread_phase::exited; }
+void renounce_heap() {
+  heap::this_thread.phase = heap::thread_phase::exited;
+}
 
 void thread_exit() {
   heap::thread_state& thread = heap::this_thread;

@@ -1,4 +1,5 @@
-// A lock that belongs to one thread: its owner enters and leaves by plain stores, anybody else pays.
+// A lock that belongs to one thread: its owner enters and leaves by plain stores, anybody else
+// pays.
 //
 // A heap's slow paths run under it, at a few instructions each. In exchange, everything a sleeping
 // thread has left behind can be reached: the purger delivers its outbox and purges inside its

@@ -22,8 +22,7 @@ kind kind_at(const page::location& where) {
 }
 
 bool begins_large_run(const void* block, const page::location& where) {
-  return where.tag->load(std::memory_order_relaxed) == page::tag_large &&
-         block == where.unit_begin;
+  return where.tag->load(std::memory_order_relaxed) == page::tag_large && block == where.unit_begin;
 }
 
 page::grant allocate_as(kind wanted, std::size_t size, std::size_t alignment) {

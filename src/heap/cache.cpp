@@ -16,7 +16,9 @@ constexpr unsigned misses_until_stealing = 16;
 constexpr std::size_t process_budget_bytes = 16 * MiB; // shared by all threads
 constexpr std::size_t min_thread_budget_bytes = 128 * KiB;
 
-std::size_t array_bytes(unsigned capacity) { return (std::size_t{capacity} + 1) * sizeof(void*); }
+std::size_t array_bytes(unsigned capacity) {
+  return (std::size_t{capacity} + 1) * sizeof(void*);
+}
 
 // What one thread may keep: less when there are many.
 std::size_t thread_budget() {
@@ -71,8 +73,9 @@ void flush(heap& h, thread_state& thread, unsigned class_index, unsigned count) 
   bin.top = array.slots + kept;
 }
 
-// Gives up the arrays of classes that have not missed lately, one after the other, each with a second
-// chance, until `needed` bytes are free of the budget. (The clock algorithm: F. Corbató, 1968.)
+// Gives up the arrays of classes that have not missed lately, one after the other, each with a
+// second chance, until `needed` bytes are free of the budget. (The clock algorithm: F. Corbató,
+// 1968.)
 void steal_budget(heap& h, thread_state& thread, unsigned for_class, std::size_t needed,
                   std::size_t budget) {
   for (unsigned looked_at = 0; looked_at < 2 * class_count; ++looked_at) {
@@ -119,7 +122,8 @@ void* refill(heap& h, thread_state& thread, unsigned class_index) {
   cache_array& array = h.classes[class_index].cache;
   cache_bin& bin = thread.bins[class_index];
   METE_DEBUG_CHECK(bin.top == array.slots);
-  const unsigned taken = h.take(class_index, array.slots + 1, (array.capacity + 1u) / 2, fresh_from);
+  const unsigned taken =
+      h.take(class_index, array.slots + 1, (array.capacity + 1u) / 2, fresh_from);
   if (taken == 0)
     return nullptr;
   std::reverse(array.slots + 1, array.slots + 1 + taken); // the lowest address is popped first

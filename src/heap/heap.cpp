@@ -73,12 +73,14 @@ unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned&
     slab* const s = find_used(class_index);
     if (s == nullptr)
       break;
-    taken += take_blocks(*s, out + taken, std::min<unsigned>(wanted - taken, s->free_count), ignored);
+    taken +=
+        take_blocks(*s, out + taken, std::min<unsigned>(wanted - taken, s->free_count), ignored);
   }
   fresh_from = taken;
   if (taken >= enough)
     return taken;
-  const unsigned batch = std::max<unsigned>(fresh_batch_bytes / size_classes[class_index].block_bytes, 4);
+  const unsigned batch =
+      std::max<unsigned>(fresh_batch_bytes / size_classes[class_index].block_bytes, 4);
   wanted = std::min(wanted, taken + batch);
   while (taken < wanted) {
     slab* const s = find_fresh(class_index);
@@ -118,8 +120,8 @@ slab* heap::find_used(unsigned class_index) {
     if (state.current != nullptr)
       retire(state.current);
     slab* s = pop_partial(state);
-    // Not by a shared heap: a slab that is taken over has live blocks of others, and an explicit heap
-    // takes everything in its slabs along when it is destroyed.
+    // Not by a shared heap: a slab that is taken over has live blocks of others, and an explicit
+    // heap takes everything in its slabs along when it is destroyed.
     if (s == nullptr && shared_lock == nullptr)
       s = take_over_slab(*this, class_index);
     if (s == nullptr)
@@ -319,8 +321,8 @@ heap_usage heap::usage() {
     result.slab_bytes += s.info().units * unit_bytes;
     result.block_bytes += (s.frontier() - s.free_count) * bytes;
     result.free_bytes += s.free_count * bytes;
-    result.purged_bytes +=
-        static_cast<std::size_t>(std::popcount(s.purged_pages)) << os::page_shift;
+    result.purged_bytes += static_cast<std::size_t>(std::popcount(s.purged_pages))
+                           << os::page_shift;
   });
   result.outbox_blocks = outbox_.count();
   return result;

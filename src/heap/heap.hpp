@@ -2,9 +2,9 @@
 //
 // Per size class a heap has a current slab whose free blocks it takes, the partial ones that come
 // next, a fresh one with blocks that were never handed out, and the full ones. Used blocks come
-// before fresh ones: memory that is not touched is not there. Blocks freed by the owner come back to their slabs in batches (from its
-// thread cache); blocks freed by others come back by the pending list; blocks of others that this
-// heap's thread frees wait in the outbox.
+// before fresh ones: memory that is not touched is not there. Blocks freed by the owner come back
+// to their slabs in batches (from its thread cache); blocks freed by others come back by the
+// pending list; blocks of others that this heap's thread frees wait in the outbox.
 //
 // A heap has a thread, or is abandoned (its thread ended; the next new one adopts it, its slabs may
 // be taken over), or is shared: an explicit heap, used under a lock of its own.
@@ -33,7 +33,7 @@ struct cache_array {
 
 struct class_state {
   slab* current = nullptr; // nothing beyond its frontier
-  slab* fresh = nullptr;   // the only one with blocks beyond its frontier, unless decay took them in
+  slab* fresh = nullptr; // the only one with blocks beyond its frontier, unless decay took them in
   intrusive_list<slab> partial[partial_quarters]; // by the quarter that is free, fullest first
   intrusive_list<slab> full;
   cache_array cache;
@@ -89,8 +89,8 @@ public:
 
   // --- Change of owner.
 
-  // A slab of the class with free blocks, for another heap to receive() while both are held; nullptr
-  // if there is none. REQUIRES: the heap is abandoned.
+  // A slab of the class with free blocks, for another heap to receive() while both are held;
+  // nullptr if there is none. REQUIRES: the heap is abandoned.
   slab* surrender(unsigned class_index);
   void receive(slab& s);
 
@@ -104,17 +104,17 @@ public:
 
   biased_lock lock;
   class_state classes[class_count];
-  thread_state* thread = nullptr;  // registry lock; nullptr: abandoned or shared
-  heap* next_abandoned = nullptr;  // registry lock
-  unsigned clock_hand = 0;         // heap/cache.cpp: whose array to give up next
+  thread_state* thread = nullptr;     // registry lock; nullptr: abandoned or shared
+  heap* next_abandoned = nullptr;     // registry lock
+  unsigned clock_hand = 0;            // heap/cache.cpp: whose array to give up next
   std::size_t cached_limit_bytes = 0; // sum of the cache arrays' capacities, in bytes of blocks
   std::atomic<std::uint32_t> operations{0}; // slow paths taken, for ticks
   std::uint32_t last_tick_ms = 0;
-  std::size_t freed_since_tick = 0; // bytes that came back to slabs
+  std::size_t freed_since_tick = 0;      // bytes that came back to slabs
   std::uint32_t operations_at_round = 0; // maintenance lock: as decay saw it last,
   std::uint8_t quiet_rounds = 0;         // and in how many rounds nothing happened
   ranked_lock* shared_lock = nullptr;    // what serialises a shared heap's users
-  std::atomic<bool> purging{false}; // claimed pages are being purged: slabs must stay
+  std::atomic<bool> purging{false};      // claimed pages are being purged: slabs must stay
 
   alignas(cache_line_bytes) pending_list<> pending; // any time, any thread
 

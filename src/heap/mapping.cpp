@@ -55,8 +55,7 @@ struct table {
     const std::size_t old_capacity = capacity;
     entry* const old_entries = entries;
     const std::size_t wanted = capacity == 0 ? os::page_bytes / 32 : 2 * capacity;
-    char* const memory =
-        os::map(align_up(wanted * sizeof(entry), os::page_bytes), os::page_bytes);
+    char* const memory = os::map(align_up(wanted * sizeof(entry), os::page_bytes), os::page_bytes);
     if (memory == nullptr)
       return false;
     entries = reinterpret_cast<entry*>(memory);
@@ -164,7 +163,9 @@ mapping_usage mappings_in_use() {
   return {mappings.count, mappings.bytes};
 }
 
-void lock_mappings_for_fork() { mappings.lock.lock(); }
+void lock_mappings_for_fork() {
+  mappings.lock.lock();
+}
 
 void unlock_mappings_after_fork(bool in_child) {
   if (in_child)

@@ -83,7 +83,8 @@ void outbox::deliver() {
     const unsigned index = block_index(s, blocks_[at]);
     __builtin_prefetch(&s.remote_bits()[index / 64], 1);
     __builtin_prefetch(&s.remote, 1);
-    std::uint8_t& chain = chains[reinterpret_cast<std::uintptr_t>(&s) / cache_line_bytes % chain_count];
+    std::uint8_t& chain =
+        chains[reinterpret_cast<std::uintptr_t>(&s) / cache_line_bytes % chain_count];
     items[at] = {&s, static_cast<std::uint16_t>(index), chain};
     chain = static_cast<std::uint8_t>(at);
   }

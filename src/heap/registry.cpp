@@ -116,11 +116,19 @@ slab* take_over_slab(heap& taker, unsigned class_index) {
   return found;
 }
 
-unsigned heap_count() { return count.load(std::memory_order_acquire); }
-heap* heap_at(unsigned index) { return heaps[index].load(std::memory_order_acquire); }
-unsigned heaps_with_thread() { return with_thread.load(std::memory_order_relaxed); }
+unsigned heap_count() {
+  return count.load(std::memory_order_acquire);
+}
+heap* heap_at(unsigned index) {
+  return heaps[index].load(std::memory_order_acquire);
+}
+unsigned heaps_with_thread() {
+  return with_thread.load(std::memory_order_relaxed);
+}
 
-void lock_registry_for_fork() { registry_lock.lock(); }
+void lock_registry_for_fork() {
+  registry_lock.lock();
+}
 
 void unlock_registry_after_fork(bool in_child) {
   if (in_child)

@@ -1,10 +1,11 @@
 // Size classes: which block sizes there are, and how a slab of each is laid out.
 //
-// 16-byte steps to 256, then eight classes per doubling to 8 KiB and four to 32 KiB. Eight bound the
-// internal waste at 12.5 % (about 6 % on average); above 8 KiB a block is several pages, of which the
-// unused last one is rarely touched, so finer classes would only scatter blocks over more slabs.
-// Every block is a multiple of 16 bytes, and starts at a multiple of its own size from the slab's
-// first unit: so a class whose size is a multiple of 2^k holds blocks that are aligned to 2^k.
+// 16-byte steps to 256, then eight classes per doubling to 8 KiB and four to 32 KiB. Eight bound
+// the internal waste at 12.5 % (about 6 % on average); above 8 KiB a block is several pages, of
+// which the unused last one is rarely touched, so finer classes would only scatter blocks over more
+// slabs. Every block is a multiple of 16 bytes, and starts at a multiple of its own size from the
+// slab's first unit: so a class whose size is a multiple of 2^k holds blocks that are aligned to
+// 2^k.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -49,7 +50,8 @@ constexpr unsigned class_of(std::size_t size) {
     return static_cast<unsigned>((size - 1) >> 4);
   const unsigned power = log2_floor(size - 1); // size in (2^power, 2^(power+1)]
   const unsigned steps_shift = size <= 8 * KiB ? 3 : 2;
-  const auto step = static_cast<unsigned>((size - 1) >> (power - steps_shift)) & ((1u << steps_shift) - 1);
+  const auto step =
+      static_cast<unsigned>((size - 1) >> (power - steps_shift)) & ((1u << steps_shift) - 1);
   return size <= 8 * KiB ? 16 + (power - 8) * 8 + step : 56 + (power - 13) * 4 + step;
 }
 

@@ -17,8 +17,9 @@ unsigned page_count(const slab& s) {
   return static_cast<unsigned>(s.info().units * (unit_bytes >> os::page_shift));
 }
 
-// The blocks that touch pages [first, end). What is left over behind the last block counts as a part
-// of it: so no range is empty, and whoever claims pages claims a block, which keeps the slab alive.
+// The blocks that touch pages [first, end). What is left over behind the last block counts as a
+// part of it: so no range is empty, and whoever claims pages claims a block, which keeps the slab
+// alive.
 block_range blocks_touching(const slab& s, unsigned first, unsigned end) {
   const std::size_t bytes = s.info().block_bytes;
   const unsigned capacity = s.info().capacity;
@@ -104,9 +105,8 @@ void collect_remote(slab& s) {
       collect(s.remote, s.remote_bits(), s.info().words, [&](std::size_t word, std::uint64_t bits) {
         const std::uint64_t twice = free_bits[word] & bits;
         if (twice != 0) [[unlikely]]
-          report_double_free(
-              s, s.block(static_cast<unsigned>(word * 64) +
-                         static_cast<unsigned>(std::countr_zero(twice))));
+          report_double_free(s, s.block(static_cast<unsigned>(word * 64) +
+                                        static_cast<unsigned>(std::countr_zero(twice))));
         free_bits[word] |= bits;
       });
   s.free_count = static_cast<std::uint16_t>(s.free_count + result.blocks);
@@ -114,9 +114,8 @@ void collect_remote(slab& s) {
 }
 
 void give_up_frontier(slab& s) {
-  for_each_word({s.frontier(), s.info().capacity}, [&](unsigned word, std::uint64_t mask) {
-    s.free_bits()[word] |= mask;
-  });
+  for_each_word({s.frontier(), s.info().capacity},
+                [&](unsigned word, std::uint64_t mask) { s.free_bits()[word] |= mask; });
   s.free_count = static_cast<std::uint16_t>(s.free_count + s.info().capacity - s.frontier());
   s.set_frontier(s.info().capacity);
 }
@@ -141,8 +140,8 @@ std::uint64_t purgeable_pages(slab& s) {
 void claim_pages(slab& s, std::uint64_t pages) {
   for_each_stretch(s, pages, [&](block_range blocks) {
     for_each_word(blocks, [&](unsigned word, std::uint64_t mask) {
-      s.free_count = static_cast<std::uint16_t>(s.free_count -
-                                                std::popcount(s.free_bits()[word] & mask));
+      s.free_count =
+          static_cast<std::uint16_t>(s.free_count - std::popcount(s.free_bits()[word] & mask));
       s.free_bits()[word] &= ~mask;
     });
   });
@@ -151,8 +150,8 @@ void claim_pages(slab& s, std::uint64_t pages) {
 void unclaim_pages(slab& s, std::uint64_t pages, bool purged) {
   for_each_stretch(s, pages, [&](block_range blocks) {
     for_each_word(blocks, [&](unsigned word, std::uint64_t mask) {
-      s.free_count = static_cast<std::uint16_t>(s.free_count +
-                                                std::popcount(~s.free_bits()[word] & mask));
+      s.free_count =
+          static_cast<std::uint16_t>(s.free_count + std::popcount(~s.free_bits()[word] & mask));
       s.free_bits()[word] |= mask;
     });
   });
@@ -180,7 +179,8 @@ void report_bad_block(const slab& s, const void* address) {
   message known{message::empty_tag{}};
   if (offset % s.info().block_bytes != 0 && index < s.frontier())
     known << "it points " << offset % s.info().block_bytes << " bytes into the block of "
-          << s.info().block_bytes << " bytes at " << static_cast<const void*>(s.block(static_cast<unsigned>(index)));
+          << s.info().block_bytes << " bytes at "
+          << static_cast<const void*>(s.block(static_cast<unsigned>(index)));
   else
     known << "no block was ever handed out there (slab of " << s.info().block_bytes
           << "-byte blocks at " << static_cast<const void*>(s.begin) << ")";

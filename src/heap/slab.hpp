@@ -36,7 +36,7 @@ struct slab {
   slab* next;
   slab* previous;
   char* begin;
-  std::uint64_t purged_pages; // one bit per page of the OS
+  std::uint64_t purged_pages;               // one bit per page of the OS
   std::atomic<std::uint16_t> frontier_word; // written by the holder, also read by freers
   std::uint16_t free_count;
   std::uint8_t class_index;
@@ -106,7 +106,9 @@ inline void put_block(slab& s, void* address) {
 void collect_remote(slab& s);
 
 // True if the slab may be released: empty, and no freer is on its way to it.
-inline bool releasable(const slab& s) { return s.empty() && is_settled(s.remote); }
+inline bool releasable(const slab& s) {
+  return s.empty() && is_settled(s.remote);
+}
 
 // --- Purging inside a slab ------------------------------------------------------------------
 

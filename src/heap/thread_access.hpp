@@ -3,8 +3,9 @@
 //
 // Compilers address TLS by first materialising its address, two instructions and a load that the
 // fast paths need not make: x86-64 can add the thread pointer in the memory operand itself. That
-// cannot be said in C++ (GCC has named address spaces in C only), so it is said in assembly here, in
-// four primitives. Elsewhere, and where a sanitizer wants to see the accesses, plain C++ does it.
+// cannot be said in C++ (GCC has named address spaces in C only), so it is said in assembly here,
+// in four primitives. Elsewhere, and where a sanitizer wants to see the accesses, plain C++ does
+// it.
 //
 // All accesses are volatile and clobber memory: the slow paths change the same state from C++, and
 // may be inlined into the same function.

@@ -50,7 +50,8 @@ static_assert(sizeof(thread_state) == 1040, "dlopen() gives a library about 1.5 
 extern void* empty_bin_slot[1];
 
 // The assembler name is what heap/thread_access.hpp addresses it by.
-[[gnu::tls_model("initial-exec"), gnu::visibility("hidden")]]
-extern constinit thread_local thread_state this_thread asm("mete_this_thread");
+[[gnu::tls_model("initial-exec"),
+  gnu::visibility("hidden")]] extern constinit thread_local thread_state
+    this_thread asm("mete_this_thread");
 
 } // namespace mete::heap

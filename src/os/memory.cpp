@@ -42,7 +42,9 @@ void injected_delay() {
     ::usleep(static_cast<useconds_t>(delay));
 }
 #else
-constexpr bool injected_failure() { return false; }
+constexpr bool injected_failure() {
+  return false;
+}
 void injected_delay() {}
 #endif
 

@@ -69,8 +69,8 @@ std::size_t cgroup_limit_bytes() {
     if (group == controllers + 1)
       limit = std::min(limit, group_limit("/sys/fs/cgroup", group + 1, "memory.max"));
     else if (std::strstr(controllers, ":memory:") == controllers)
-      limit = std::min(limit,
-                       group_limit("/sys/fs/cgroup/memory", group + 1, "memory.limit_in_bytes"));
+      limit =
+          std::min(limit, group_limit("/sys/fs/cgroup/memory", group + 1, "memory.limit_in_bytes"));
   }
   return limit;
 }

@@ -56,8 +56,8 @@ bool start_thread(void (*run)(), const char* name) {
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread{};
-  const bool started = ::pthread_create(&thread, &attributes, thread_main,
-                                        reinterpret_cast<void*>(run)) == 0;
+  const bool started =
+      ::pthread_create(&thread, &attributes, thread_main, reinterpret_cast<void*>(run)) == 0;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::pthread_attr_destroy(&attributes);
   if (started)

@@ -12,9 +12,9 @@
 #include <dlfcn.h>
 
 #if defined(__clang__)
-#define METE_TAIL_CALL [[clang::musttail]]
+#  define METE_TAIL_CALL [[clang::musttail]]
 #else
-#define METE_TAIL_CALL // this file is compiled with -foptimize-sibling-calls
+#  define METE_TAIL_CALL // this file is compiled with -foptimize-sibling-calls
 #endif
 
 namespace {

@@ -1,5 +1,5 @@
-// glibc's interface for looking at and tuning the heap. Figures mean here what they can mean: a heap
-// of slabs and runs has no "fastbins".
+// glibc's interface for looking at and tuning the heap. Figures mean here what they can mean: a
+// heap of slabs and runs has no "fastbins".
 //
 // SPDX-License-Identifier: MIT
 #include "base/options.hpp"
@@ -20,7 +20,9 @@ namespace {
 
 constexpr int max_mapping_threshold_of_glibc = 32 * 1024 * 1024;
 
-int clip(std::size_t value) { return value > INT_MAX ? INT_MAX : static_cast<int>(value); }
+int clip(std::size_t value) {
+  return value > INT_MAX ? INT_MAX : static_cast<int>(value);
+}
 
 } // namespace
 
@@ -81,7 +83,9 @@ METE_EXPORT int malloc_info(int flags, FILE* stream) noexcept {
   return 0;
 }
 
-METE_EXPORT void malloc_stats() noexcept { front::print_statistics(); }
+METE_EXPORT void malloc_stats() noexcept {
+  front::print_statistics();
+}
 
 // As glibc: 1 if memory was given back. There is no top of the heap to pad.
 METE_EXPORT int malloc_trim(std::size_t) noexcept {

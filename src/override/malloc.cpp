@@ -17,9 +17,13 @@ using namespace mete;
 
 extern "C" {
 
-METE_EXPORT void* malloc(std::size_t size) noexcept { return front::allocate(size); }
+METE_EXPORT void* malloc(std::size_t size) noexcept {
+  return front::allocate(size);
+}
 
-METE_EXPORT void free(void* block) noexcept { front::deallocate(block); }
+METE_EXPORT void free(void* block) noexcept {
+  front::deallocate(block);
+}
 
 METE_EXPORT void* calloc(std::size_t count, std::size_t size) noexcept {
   std::size_t bytes = 0;
@@ -98,7 +102,9 @@ METE_EXPORT std::size_t malloc_usable_size(void* block) noexcept {
 }
 
 // C23. The size is a hint that free() does not need.
-METE_EXPORT void free_sized(void* block, std::size_t) noexcept { front::deallocate(block); }
+METE_EXPORT void free_sized(void* block, std::size_t) noexcept {
+  front::deallocate(block);
+}
 METE_EXPORT void free_aligned_sized(void* block, std::size_t, std::size_t) noexcept {
   front::deallocate(block);
 }
@@ -107,11 +113,17 @@ METE_EXPORT void free_aligned_sized(void* block, std::size_t, std::size_t) noexc
 METE_EXPORT std::size_t malloc_good_size(std::size_t size) noexcept {
   return front::good_size(size);
 }
-METE_EXPORT void cfree(void* block) noexcept { front::deallocate(block); }
+METE_EXPORT void cfree(void* block) noexcept {
+  front::deallocate(block);
+}
 
 // What programs that know glibc call, to get past an interposer.
-METE_EXPORT void* __libc_malloc(std::size_t size) noexcept { return front::allocate(size); }
-METE_EXPORT void __libc_free(void* block) noexcept { front::deallocate(block); }
+METE_EXPORT void* __libc_malloc(std::size_t size) noexcept {
+  return front::allocate(size);
+}
+METE_EXPORT void __libc_free(void* block) noexcept {
+  front::deallocate(block);
+}
 METE_EXPORT void* __libc_calloc(std::size_t count, std::size_t size) noexcept {
   return calloc(count, size);
 }
@@ -124,8 +136,12 @@ METE_EXPORT void* __libc_reallocarray(void* block, std::size_t count, std::size_
 METE_EXPORT void* __libc_memalign(std::size_t alignment, std::size_t size) noexcept {
   return memalign(alignment, size);
 }
-METE_EXPORT void* __libc_valloc(std::size_t size) noexcept { return valloc(size); }
-METE_EXPORT void* __libc_pvalloc(std::size_t size) noexcept { return pvalloc(size); }
+METE_EXPORT void* __libc_valloc(std::size_t size) noexcept {
+  return valloc(size);
+}
+METE_EXPORT void* __libc_pvalloc(std::size_t size) noexcept {
+  return pvalloc(size);
+}
 METE_EXPORT int __posix_memalign(void** result, std::size_t alignment, std::size_t size) noexcept {
   return posix_memalign(result, alignment, size);
 }

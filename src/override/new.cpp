@@ -14,7 +14,7 @@
 #include <new>
 
 #if defined(METE_SHARED_LIBRARY)
-#include <dlfcn.h>
+#  include <dlfcn.h>
 #endif
 
 extern "C" {
@@ -42,14 +42,16 @@ void* find_in_late_runtime(const char* symbol) {
   return runtime != nullptr ? ::dlsym(runtime, symbol) : nullptr;
 }
 #else
-void* find_in_late_runtime(const char*) { return nullptr; }
+void* find_in_late_runtime(const char*) {
+  return nullptr;
+}
 #endif
 
 std::new_handler current_handler() {
   auto function = static_cast<get_handler_function>(_ZSt15get_new_handlerv);
   if (function == nullptr)
-    function = reinterpret_cast<get_handler_function>(
-        find_in_late_runtime("_ZSt15get_new_handlerv"));
+    function =
+        reinterpret_cast<get_handler_function>(find_in_late_runtime("_ZSt15get_new_handlerv"));
   return function != nullptr ? function() : nullptr;
 }
 
@@ -125,8 +127,12 @@ void* allocate_nothrow(std::size_t size, std::align_val_t alignment) noexcept {
 
 } // namespace
 
-METE_EXPORT void* operator new(std::size_t size) { return allocate_throwing(size); }
-METE_EXPORT void* operator new[](std::size_t size) { return allocate_throwing(size); }
+METE_EXPORT void* operator new(std::size_t size) {
+  return allocate_throwing(size);
+}
+METE_EXPORT void* operator new[](std::size_t size) {
+  return allocate_throwing(size);
+}
 METE_EXPORT void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return allocate_nothrow(size);
 }

@@ -83,7 +83,9 @@ metadata_usage metadata_in_use() {
   return {metadata.mapped_bytes, metadata.used_bytes};
 }
 
-void lock_metadata_for_fork() { metadata.lock.lock(); }
+void lock_metadata_for_fork() {
+  metadata.lock.lock();
+}
 
 void unlock_metadata_after_fork(bool in_child) {
   if (in_child)

@@ -71,20 +71,24 @@ void note_dirty_bytes() {
   const unsigned count = region_count.load(std::memory_order_relaxed);
   for (unsigned index = 0; index < count; ++index) {
     const region& r = regions[index];
-    const std::size_t dirty_here = (r.units.dirty_granules() << unit_shift) +
-                                   (r.pages.dirty_granules() << os::page_shift);
+    const std::size_t dirty_here =
+        (r.units.dirty_granules() << unit_shift) + (r.pages.dirty_granules() << os::page_shift);
     dirty += dirty_here;
-    clean += (r.units.free_granules() << unit_shift) +
-             (r.pages.free_granules() << os::page_shift) - dirty_here;
+    clean += (r.units.free_granules() << unit_shift) + (r.pages.free_granules() << os::page_shift) -
+             dirty_here;
     committed += r.committed_units.load(std::memory_order_relaxed) << unit_shift;
   }
   dirty_total.store(dirty, std::memory_order_relaxed);
   resident_total.store(committed - clean, std::memory_order_relaxed);
 }
 
-std::size_t resident_bytes() { return resident_total.load(std::memory_order_relaxed); }
+std::size_t resident_bytes() {
+  return resident_total.load(std::memory_order_relaxed);
+}
 
-std::size_t dirty_bytes() { return dirty_total.load(std::memory_order_relaxed); }
+std::size_t dirty_bytes() {
+  return dirty_total.load(std::memory_order_relaxed);
+}
 
 std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t budget) {
   return purge_all_levels(
@@ -93,8 +97,9 @@ std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t b
 }
 
 std::size_t purge_runs_above(std::size_t limit) {
-  return purge_all_levels([](run_allocator& runs, span& taken) { return runs.begin_purge_any(taken); },
-                          [=](std::size_t) { return dirty_bytes() <= limit; });
+  return purge_all_levels(
+      [](run_allocator& runs, span& taken) { return runs.begin_purge_any(taken); },
+      [=](std::size_t) { return dirty_bytes() <= limit; });
 }
 
 } // namespace mete::page

@@ -355,7 +355,9 @@ void check_region_invariants() {
   }
 }
 
-void lock_regions_for_fork() { regions_lock.lock(); }
+void lock_regions_for_fork() {
+  regions_lock.lock();
+}
 
 void unlock_regions_after_fork(bool in_child) {
   if (in_child)

@@ -119,8 +119,8 @@ std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t b
 // The oldest free runs, whatever their age, until at most `limit` dirty bytes are left.
 std::size_t purge_runs_above(std::size_t limit);
 
-// Gives the address space of regions in which nothing lives back to the OS, for a process that is at
-// its limit. Returns its bytes.
+// Gives the address space of regions in which nothing lives back to the OS, for a process that is
+// at its limit. Returns its bytes.
 std::size_t release_empty_regions();
 
 void check_region_invariants();

@@ -24,7 +24,9 @@ void for_each_word(span bits, Visit visit) {
   }
 }
 
-bool before(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
+bool before(std::uint32_t a, std::uint32_t b) {
+  return static_cast<std::int32_t>(a - b) < 0;
+}
 
 } // namespace
 

@@ -29,8 +29,8 @@ namespace mete::page {
 
 inline constexpr std::uint32_t no_granule = UINT32_MAX;
 
-// `used` marks the first granule of a live run and nothing else, so that it is proof of one: a run's
-// last granule, and both ends of one that is being purged, are `occupied`.
+// `used` marks the first granule of a live run and nothing else, so that it is proof of one: a
+// run's last granule, and both ends of one that is being purged, are `occupied`.
 enum class run_state : std::uint32_t { none = 0, free = 1, used = 2, occupied = 3 };
 
 struct run_entry {
@@ -76,8 +76,8 @@ public:
   // caller carries them elsewhere.
   void remove(std::uint32_t run_first, span part) { carve(run_first, part); }
 
-  // Prepares a used run for coming back piece by piece: any granule may become a neighbour of a free
-  // run, so none may look like one.
+  // Prepares a used run for coming back piece by piece: any granule may become a neighbour of a
+  // free run, so none may look like one.
   void split_into_granules(span part);
 
   // After remove(): the range no longer covers `part`, which may come back in multiples of `step`.

@@ -24,8 +24,8 @@ std::atomic<block_header*> exchange[exchange_slots];
 block_header* make_block(random_source& random) {
   std::size_t size = sizeof(block_header) + (random.below(300) == 0 ? random.size_between(16, 22)
                                                                     : random.size_between(3, 14));
-  auto* block = static_cast<block_header*>(random.below(4) == 0 ? aligned_alloc(64, size)
-                                                                : malloc(size));
+  auto* block =
+      static_cast<block_header*>(random.below(4) == 0 ? aligned_alloc(64, size) : malloc(size));
   CHECK(block != nullptr);
   block->size = size;
   block->pattern = static_cast<unsigned char>(random.below(256));

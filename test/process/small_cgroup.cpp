@@ -1,9 +1,9 @@
 // A container with 64 MiB: a program whose live blocks are 20 MiB, with constant churn, must not be
 // killed. Whatever the allocator holds back counts, and so do the kernel's tables for it.
 //
-// Sizes drift: in each phase all blocks are replaced by others of a neighbouring range, one by one at
-// random. So the memory of two ranges is in use at once in the middle of a phase (allocators with
-// size classes cannot mix them on a page), and must have gone back before the third comes.
+// Sizes drift: in each phase all blocks are replaced by others of a neighbouring range, one by one
+// at random. So the memory of two ranges is in use at once in the middle of a phase (allocators
+// with size classes cannot mix them on a page), and must have gone back before the third comes.
 //
 // SPDX-License-Identifier: MIT
 #include "process.hpp"
