@@ -22,9 +22,11 @@
 // holds the heap (its thread, or the holder of a lock while it has none); a list that lost its last
 // slab is still drained now and then, and its memory is never given up.
 //
-// Not here: outboxes, locks, the local bitmap, double-free reports. Everything is a template over
-// the kind of memory it runs on, so that the tests explore every interleaving of this very code
-// (remote_free_model_test.cpp), each memory order below proved necessary there.
+// Not here: forks (a delivery runs inside the freer's heap, and fork waits until every heap is at
+// rest, so none is ever cut off in the middle: front/fork.cpp), outboxes, locks, the local bitmap,
+// double-free reports. Everything is a template over the kind of memory it runs on, so that the
+// tests explore every interleaving of this very code (remote_free_model_test.cpp), each memory
+// order below proved necessary there.
 //
 // Sources: the list that is pushed one by one and taken whole is Treiber's stack (1986) without
 // pop, hence without ABA. Per-slab remote state with "the first one links it" is mimalloc's delayed
@@ -108,9 +110,6 @@ public:
   }
 
   bool empty() const { return head_.load(std::memory_order_relaxed) == nullptr; }
-
-  // The child of a fork drops what other threads had pushed; see recover().
-  void clear() { head_.store(nullptr, std::memory_order_relaxed); }
 
   // For the tests, which label and watch it.
   auto& head() { return head_; }
@@ -222,18 +221,6 @@ template <class Memory>
 void change_owner(remote_state<Memory>& slab, pending_list<Memory>& list) {
   // release: the list is complete before a freer can find it.
   slab.owner.store(&list, std::memory_order_release);
-}
-
-// In the child of a fork: freers of the parent stopped anywhere between delivering and pushing, and
-// never go on. Takes what they delivered and makes the slab whole again.
-// REQUIRES: no other thread; every pending list is clear()ed; called for every slab.
-template <class Memory, class Word, class Sink>
-std::uint32_t recover(remote_state<Memory>& slab, Word* words, std::size_t word_count,
-                      Sink&& sink) {
-  slab.count.store(0, std::memory_order_relaxed);
-  slab.debt = 0;
-  slab.pending_next = nullptr;
-  return take_bits(words, word_count, sink);
 }
 
 } // namespace mete::heap

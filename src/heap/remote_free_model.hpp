@@ -375,62 +375,6 @@ struct give_away {
   }
 };
 
-// Freers cut off at any point, as a fork in another thread does to the child's copy of them; then
-// the child repairs the slab, and the protocol works on it. (The owner is not cut off: its heap is
-// held, by the forking thread or by a lock that fork takes.)
-template <class Memory, class Protocol>
-struct forked {
-  static constexpr std::size_t thread_count = 3;
-  static const char* thread_name(std::size_t index) {
-    return std::array{"freer 1", "freer 2", "owner"}[index];
-  }
-
-  model_slab<Memory, Protocol> slab;
-  pending_list<Memory> list;
-  std::array<std::size_t, 2> cut_after;
-  bool repair;
-
-  forked(std::array<std::size_t, 2> cut, bool repair_it) : cut_after(cut), repair(repair_it) {
-    slab.label();
-    list.head().label("list");
-    slab.owner.store(&list, std::memory_order_relaxed);
-    slab.used = {0b11, 0b1};
-  }
-
-  void thread(std::size_t index) {
-    if (index < 2) {
-      interleave::vanish_after(cut_after[index]);
-      return slab.free(0, std::uint64_t{1} << index);
-    }
-    drain_list();
-  }
-
-  void drain_list() {
-    Protocol::drain(list, [this](remote_state<Memory>&) { slab.collect(); });
-  }
-
-  void finish() {
-    if (repair) {
-      list.clear();
-      recover(slab, slab.words.data(), slab.word_count,
-              [this](std::size_t word, std::uint64_t bits) {
-                check((slab.local[word] & bits) == 0, "a block came home twice");
-                slab.local[word] |= bits;
-              });
-    }
-    // What was not even delivered is the business of outboxes. The rest must work as ever.
-    const std::uint64_t missing = slab.used[0] & ~slab.local[0];
-    for (std::size_t index = 0; index < 2; ++index) {
-      check(cut_after[index] == 0 || (missing >> index & 1) == 0, "a delivered block is lost");
-    }
-    slab.used[0] = slab.local[0];
-    slab.free(1, 0b1);
-    drain_list();
-    check(list.empty(), "the list is not empty");
-    slab.check_settled();
-  }
-};
-
 } // namespace mete::heap::model
 
 #endif

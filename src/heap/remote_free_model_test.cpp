@@ -64,19 +64,6 @@ TEST(RemoteFreeModel, SlabGivenAwayWhileFreesAreUnderWay) {
   EXPECT_TRUE(result.passed) << result.report;
 }
 
-TEST(RemoteFreeModel, ChildOfAForkRepairsTheSlab) {
-  bool needed = false;
-  for (std::size_t first = 0; first <= 5; ++first) {
-    for (std::size_t second = first; second <= 5; ++second) {
-      const std::array<std::size_t, 2> cut{first, second};
-      const outcome repaired = explore<forked<modelled_memory, correct>>({}, cut, true);
-      EXPECT_TRUE(repaired.passed) << first << ", " << second << ": " << repaired.report;
-      needed = needed || !explore<forked<modelled_memory, correct>>({}, cut, false).passed;
-    }
-  }
-  EXPECT_TRUE(needed) << "recover() repairs nothing: the test cannot fail";
-}
-
 // ---- memory with one order weakened ------------------------------------------------------------
 
 constexpr std::memory_order without_acquire(std::memory_order order) {
