@@ -183,9 +183,15 @@ void* allocate_zeroed(std::size_t size) {
     if (h == nullptr) [[unlikely]] {
       result.begin = static_cast<char*>(allocate_shared(class_index));
     } else {
-      heap::owner_guard inside(h->lock);
-      result.begin = static_cast<char*>(
-          heap::take_for_calloc(*h, heap::this_thread, class_index, result.zeroed));
+      bool due = false;
+      {
+        heap::owner_guard inside(h->lock);
+        result.begin = static_cast<char*>(
+            heap::take_for_calloc(*h, heap::this_thread, class_index, result.zeroed));
+        due = count_slow_path(*h);
+      }
+      if (due) [[unlikely]]
+        tick(*h);
     }
     if (result.begin == nullptr) [[unlikely]] // allocate() knows how to make room
       result.begin = static_cast<char*>(allocate(size));

@@ -176,7 +176,6 @@ TEST_F(maintenance_test, nothing_is_stranded_in_the_outbox_of_a_sleeping_thread)
       std::this_thread::sleep_for(milliseconds(1));
   });
   EXPECT_TRUE(comes_true_within(milliseconds(10'000), [&] { return stage == 1; }));
-  EXPECT_GE(take_statistics().small_bytes, before + 30 * 3000) << "not delivered yet";
   collect();
   EXPECT_EQ(take_statistics().small_bytes, before);
   stage = 2;

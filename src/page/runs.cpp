@@ -63,6 +63,14 @@ bool run_allocator::any_dirty(span examined) const {
   return any;
 }
 
+std::uint32_t run_allocator::count_dirty(span examined) const {
+  std::uint32_t count = 0;
+  for_each_word(examined, [&](std::uint32_t word, std::uint64_t mask) {
+    count += static_cast<std::uint32_t>(std::popcount(dirty_bits_[word] & mask));
+  });
+  return count;
+}
+
 void run_allocator::mark_dirty(span marked) {
   for_each_word(marked, [&](std::uint32_t word, std::uint64_t mask) {
     dirty_granules_ += static_cast<std::size_t>(std::popcount(mask & ~dirty_bits_[word]));
@@ -89,7 +97,7 @@ void run_allocator::write_entries(span run, run_state first, run_state last) {
   first_entry.state = first;
 }
 
-void run_allocator::link(span free_run, bool dirty, std::uint32_t now_ms) {
+void run_allocator::link(span free_run, bool dirty, std::uint32_t freed_ms, std::uint32_t older) {
   write_entries(free_run, run_state::free, run_state::free);
   free_granules_ += free_run.count;
   run_entry& entry = entries_[free_run.first];
@@ -101,14 +109,12 @@ void run_allocator::link(span free_run, bool dirty, std::uint32_t now_ms) {
     entries_[entry.next].previous = free_run.first;
   set.heads[bin] = free_run.first;
   set.occupied[bin / 64] |= std::uint64_t{1} << (bin % 64);
-  entry.freed_ms = now_ms;
+  entry.freed_ms = freed_ms;
   entry.older = no_granule;
   entry.newer = no_granule;
   if (!dirty)
     return;
-  // Almost always the newest; a remainder that keeps its age goes where it belongs.
-  std::uint32_t older = newest_;
-  while (older != no_granule && before(now_ms, entries_[older].freed_ms))
+  while (older != no_granule && before(freed_ms, entries_[older].freed_ms))
     older = entries_[older].older;
   entry.older = older;
   entry.newer = older == no_granule ? oldest_ : entries_[older].newer;
@@ -170,15 +176,16 @@ bool run_allocator::find(const bin_set& set, std::uint32_t count, std::uint32_t 
 void run_allocator::carve(std::uint32_t first, span part) {
   const std::uint32_t length = entries_[first].length;
   const std::uint32_t freed_ms = entries_[first].freed_ms;
+  const std::uint32_t older = entries_[first].older;
   METE_DEBUG_CHECK(part.first >= first && part.first + part.count <= first + length);
   unlink(first);
   const span front{first, part.first - first};
   const span back{part.first + part.count, first + length - (part.first + part.count)};
   write_entries(part, run_state::used, run_state::occupied);
   if (front.count != 0)
-    link(front, any_dirty(front), freed_ms);
+    link(front, any_dirty(front), freed_ms, older);
   if (back.count != 0)
-    link(back, any_dirty(back), freed_ms);
+    link(back, any_dirty(back), freed_ms, older);
 }
 
 bool run_allocator::allocate(std::uint32_t count, std::uint32_t alignment, run_grant& grant) {
@@ -201,19 +208,29 @@ span run_allocator::insert(span added, std::uint32_t now_ms) {
   // Once coalesced these ends are inside a run.
   entries_[added.first].state = run_state::none;
   entries_[added.first + added.count - 1].state = run_state::none;
+  span neighbours[2] = {{added.first, 0}, {added.first + added.count, 0}};
   if (added.first > 0 && entries_[added.first - 1].state == run_state::free) {
-    const std::uint32_t length = entries_[added.first - 1].length;
-    unlink(added.first - length);
-    added.first -= length;
-    added.count += length;
+    neighbours[0].count = entries_[added.first - 1].length;
+    neighbours[0].first -= neighbours[0].count;
   }
-  const std::uint32_t after = added.first + added.count;
-  if (after < granules_ && entries_[after].state == run_state::free) {
-    added.count += entries_[after].length;
-    unlink(after);
-  }
-  link(added, any_dirty(added), now_ms);
-  return added;
+  if (neighbours[1].first < granules_ && entries_[neighbours[1].first].state == run_state::free)
+    neighbours[1].count = entries_[neighbours[1].first].length;
+
+  const std::uint32_t dirty[2] = {count_dirty(neighbours[0]), count_dirty(neighbours[1])};
+  const unsigned major = dirty[0] < dirty[1];
+  const bool keeps_age = dirty[major] > count_dirty(added);
+  // The other one first, so that what is older than the major one is still there afterwards.
+  if (neighbours[1 - major].count != 0)
+    unlink(neighbours[1 - major].first);
+  const run_entry& kept = entries_[neighbours[major].first];
+  const std::uint32_t freed_ms = keeps_age ? kept.freed_ms : now_ms;
+  const std::uint32_t older = keeps_age ? kept.older : no_granule;
+  if (neighbours[major].count != 0)
+    unlink(neighbours[major].first);
+
+  const span all{neighbours[0].first, neighbours[0].count + added.count + neighbours[1].count};
+  link(all, any_dirty(all), freed_ms, keeps_age ? older : newest_);
+  return all;
 }
 
 bool run_allocator::extend(std::uint32_t first, std::uint32_t count, std::uint32_t more,

@@ -7,8 +7,10 @@
 //
 // Free runs lie in bins by length, in two sets: runs with dirty pages are tried first, because
 // reusing memory that is there is what keeps the peak low. Dirty runs are also in the order of
-// their freeing, for decay. Source: D. Knuth, TAOCP vol. 1, 2.5 (boundary tags, best fit); two sets
-// after jemalloc's dirty and retained extents.
+// their freeing, for decay; what is coalesced has the age of its part with the most dirty granules,
+// so that a little traffic beside a large idle run does not keep it from decaying. Source: D.
+// Knuth, TAOCP vol. 1, 2.5 (boundary tags, best fit); two sets after jemalloc's dirty and retained
+// extents.
 //
 // Invariants, for the runs that cover the range:
 //   no two neighbouring runs are both free (they would have been coalesced; a run that is being
@@ -124,10 +126,12 @@ private:
   static unsigned bin_of(std::uint32_t length);
   bool find(const bin_set& set, std::uint32_t count, std::uint32_t alignment,
             std::uint32_t& found) const;
-  void link(span free_run, bool dirty, std::uint32_t now_ms);
+  // `freed_ms`: its age; `older`: a dirty run that is not younger, near it in the age list.
+  void link(span free_run, bool dirty, std::uint32_t freed_ms, std::uint32_t older);
   void unlink(std::uint32_t first);
   void write_entries(span run, run_state first, run_state last);
   bool any_dirty(span examined) const;
+  std::uint32_t count_dirty(span examined) const;
   // Takes [part] out of the free run at `first`, putting the remainders back.
   void carve(std::uint32_t first, span part);
 

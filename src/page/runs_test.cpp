@@ -99,6 +99,19 @@ TEST_F(runs_test, used_marks_only_the_beginnings_of_live_runs) {
     EXPECT_EQ(runs.entry(granule).state == run_state::used, granule == a.first) << granule;
 }
 
+TEST_F(runs_test, a_little_traffic_beside_it_does_not_keep_a_large_run_young) {
+  start(1000);
+  run_grant large{}, small{};
+  ASSERT_TRUE(runs.allocate(500, 1, large));
+  runs.release({large.first, 500}, 10);
+  for (std::uint32_t now = 11; now < 100; ++now) {
+    ASSERT_TRUE(runs.allocate(5, 1, small));
+    runs.release({small.first, 5}, now);
+  }
+  span taken{};
+  EXPECT_TRUE(runs.begin_purge(50, taken)) << "495 of 500 granules have been idle since 10";
+}
+
 // Random operations; the model is who owns each granule and whether it is dirty while free.
 TEST_F(runs_test, agrees_with_a_model) {
   for (unsigned seed = 0; seed < 20; ++seed) {
