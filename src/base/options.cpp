@@ -49,9 +49,10 @@ bool parse_number(text_view text, long long& value) {
   const std::size_t digits_begin = at;
   long long number = 0;
   for (; at < text.length && text.begin[at] >= '0' && text.begin[at] <= '9'; ++at) {
-    number = number * 10 + (text.begin[at] - '0');
-    if (number > limit)
+    const int digit = text.begin[at] - '0';
+    if (number > (limit - digit) / 10)
       return false;
+    number = number * 10 + digit;
   }
   if (at == digits_begin)
     return false;

@@ -71,7 +71,7 @@ int main(int argc, char** argv) try {
     return mete::cli::status_usage;
   }
   return flushed(dispatch(argv[1], {argv + 2, argv + argc}));
-} catch (const std::exception& error) { // such as no memory
-  fmt::print(stderr, "mete: {}\n", error.what());
+} catch (const std::exception& error) { // such as no memory, so nothing that might need some
+  std::fprintf(stderr, "mete: %s\n", error.what());
   return mete::cli::status_failed;
 }

@@ -88,7 +88,7 @@ bool is_loader(const elf_file& file) {
 
 std::optional<obstacle> find_obstacle(const elf_file& file, const symbol_facts& symbols,
                                       const std::string& name, const elf_identity& library) {
-  const auto failed = [](std::string message) { return obstacle{status_failed, message}; };
+  const auto failed = [](const std::string& message) { return obstacle{status_failed, message}; };
   if (!file.is_program_or_library())
     return obstacle{status_not_executable,
                     fmt::format("'{}' is an ELF file but not a program; link it first", name)};

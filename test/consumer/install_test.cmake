@@ -2,8 +2,10 @@
 # promised, and no trace of the folders in which it was built or first installed.
 # SPDX-License-Identifier: MIT
 
+# Stripped, as packages are: in debug information, Clang names a lambda by the file that it is in, and
+# no option maps that.
 file(REMOVE_RECURSE "${STAGE}" "${PREFIX}")
-execute_process(COMMAND "${CMAKE_COMMAND}" --install "${BUILD_DIR}" --prefix "${STAGE}"
+execute_process(COMMAND "${CMAKE_COMMAND}" --install "${BUILD_DIR}" --prefix "${STAGE}" --strip
   OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE failed)
 if(failed)
   message(FATAL_ERROR "cmake --install failed:\n${output}")
