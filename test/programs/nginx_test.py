@@ -10,6 +10,7 @@ import concurrent.futures
 import gzip
 import http.client
 import os
+import re
 import random
 import signal
 import socket
@@ -199,8 +200,11 @@ def job(session):
                 results[f"answers to client {number} by threads"] = answer.result()
         check_workers(session, workers(master.pid), user)
     log = lib.check_messages("nginx", (session.directory / "error.log").read_text())
+    # A worker that shuts down while a request is with its thread pool may end with the request's
+    # socket open, and says so; nginx's own race, about sockets and not about memory.
     faults = [line for line in log.splitlines() if any(
-        word in line for word in ("[alert]", "[emerg]", "[crit]", "exited on signal"))]
+        word in line for word in ("[alert]", "[emerg]", "[crit]", "exited on signal"))
+        and not re.search(r"open socket #\d+ left in connection \d+$|: aborting$", line)]
     lib.check(not faults, f"nginx logged: {faults[:3]}")
     return results
 
