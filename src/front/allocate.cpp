@@ -116,7 +116,9 @@ bool worth_keeping(std::size_t usable, std::size_t size) {
 
 void* move_block(void* block, std::size_t usable, std::size_t size) {
   const int saved_errno = errno;
-  void* const moved = allocate(size);
+  void* moved = heap::map_for_growth(usable, size);
+  if (moved == nullptr)
+    moved = allocate(size);
   if (moved == nullptr) {
     if (size > usable)
       return nullptr;

@@ -53,6 +53,10 @@ page::grant allocate_big(std::size_t size, std::size_t alignment) {
   return result;
 }
 
+void* map_for_growth(std::size_t old_size, std::size_t size) {
+  return old_size > max_medium_bytes && size > old_size ? allocate_mapping(size, 1) : nullptr;
+}
+
 std::size_t big_bytes(void* block, const page::location& where) {
   switch (kind_at(where)) {
   case kind::medium:
@@ -98,7 +102,7 @@ void* resize_big(void* block, const page::location& where, std::size_t size) {
   case kind::mapping:
     break;
   }
-  return size > threshold / 2 ? resize_mapping(begin, size) : nullptr;
+  return size > max_medium_bytes ? resize_mapping(begin, size) : nullptr;
 }
 
 keeper* keeper_of(const void* block, const page::location& where) {
