@@ -200,8 +200,9 @@ def job(session):
                 results[f"answers to client {number} by threads"] = answer.result()
         check_workers(session, workers(master.pid), user)
     log = lib.check_messages("nginx", (session.directory / "error.log").read_text())
-    # A worker that shuts down while a request is with its thread pool may end with the request's
-    # socket open, and says so; nginx's own race, about sockets and not about memory.
+    # A worker that shuts down has been seen, twice and on a busy machine, to log that sockets were
+    # left open. It says nothing of memory and did not come back on either allocator, so whose race
+    # it is stays unknown; it is no reason to fail here.
     faults = [line for line in log.splitlines() if any(
         word in line for word in ("[alert]", "[emerg]", "[crit]", "exited on signal"))
         and not re.search(r"open socket #\d+ left in connection \d+$|: aborting$", line)]
