@@ -17,32 +17,25 @@
 namespace mete::front {
 namespace {
 
-template <class Visit>
-void for_each_heap(Visit visit) {
-  for (unsigned index = 0; index < heap::heap_count(); ++index)
-    if (heap::heap* const h = heap::heap_at(index); h != nullptr)
-      visit(*h);
-}
-
 bool is_own(const heap::heap& h) {
   return &h == heap::this_thread.owned;
 }
 
 void prepare() {
   maintenance_lock.lock();
-  for_each_heap([](heap::heap& h) {
+  heap::for_each_heap([](heap::heap& h) {
     if (h.shared_lock != nullptr)
       h.shared_lock->lock();
   });
   heap::lock_registry_for_fork();
-  for_each_heap([](heap::heap& h) {
+  heap::for_each_heap([](heap::heap& h) {
     if (is_own(h))
       h.lock.enter();
     else
       h.lock.claim();
   });
   os::heavy_barrier();
-  for_each_heap([](heap::heap& h) {
+  heap::for_each_heap([](heap::heap& h) {
     if (!is_own(h))
       h.lock.await_outside();
   });
@@ -55,14 +48,14 @@ void parent() {
   page::unlock_metadata_after_fork(false);
   heap::unlock_mappings_after_fork(false);
   page::unlock_regions_after_fork(false);
-  for_each_heap([](heap::heap& h) {
+  heap::for_each_heap([](heap::heap& h) {
     if (is_own(h))
       h.lock.leave();
     else
       h.lock.restore();
   });
   heap::unlock_registry_after_fork(false);
-  for_each_heap([](heap::heap& h) {
+  heap::for_each_heap([](heap::heap& h) {
     if (h.shared_lock != nullptr)
       h.shared_lock->unlock();
   });
@@ -75,7 +68,7 @@ void child() {
   page::unlock_metadata_after_fork(true);
   heap::unlock_mappings_after_fork(true);
   page::unlock_regions_after_fork(true);
-  for_each_heap([](heap::heap& h) {
+  heap::for_each_heap([](heap::heap& h) {
     h.lock.reset_after_fork();
     h.purging.store(false, std::memory_order_relaxed);
     if (h.shared_lock != nullptr)

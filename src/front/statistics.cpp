@@ -16,20 +16,17 @@ statistics take_statistics() {
   statistics result;
   {
     lock_guard guard(maintenance_lock);
-    for (unsigned index = 0; index < heap::heap_count(); ++index) {
-      heap::heap* const h = heap::heap_at(index);
-      if (h == nullptr)
-        continue;
+    heap::for_each_heap([&](heap::heap& h) {
       ++result.heaps;
-      with_heap(*h, [&] {
-        const heap::heap_usage usage = h->usage();
+      with_heap(h, [&] {
+        const heap::heap_usage usage = h.usage();
         result.slabs += usage.slabs;
         result.slab_bytes += usage.slab_bytes;
         result.small_bytes += usage.block_bytes;
         result.slab_free_bytes += usage.free_bytes;
         result.slab_purged_bytes += usage.purged_bytes;
       });
-    }
+    });
   }
   const page::region_usage regions = page::regions_in_use();
   result.reserved_bytes = regions.reserved_bytes;
@@ -78,9 +75,7 @@ void print_statistics() {
 void check_all_invariants() {
   page::check_region_invariants();
   lock_guard guard(maintenance_lock);
-  for (unsigned index = 0; index < heap::heap_count(); ++index)
-    if (heap::heap* const h = heap::heap_at(index); h != nullptr)
-      with_heap(*h, [&] { h->check_invariants(); });
+  heap::for_each_heap([](heap::heap& h) { with_heap(h, [&] { h.check_invariants(); }); });
 }
 
 } // namespace mete::front

@@ -138,18 +138,17 @@ void unlock_registry_after_fork(bool in_child) {
 }
 
 void abandon_all_but(heap* survivor) {
-  for (unsigned index = 0; index < heap_count(); ++index) {
-    heap* const h = heap_at(index);
-    if (h == nullptr || h == survivor || h->thread == nullptr)
-      continue;
+  for_each_heap([=](heap& h) {
+    if (&h == survivor || h.thread == nullptr)
+      return;
     with_thread.fetch_sub(1, std::memory_order_relaxed);
     // The thread stopped somewhere in its fast path, so what its cache holds is not to be trusted:
     // a slot may be written and the top not yet, or the other way round. Those blocks are lost.
-    for (class_state& state : h->classes)
+    for (class_state& state : h.classes)
       state.cache = {};
-    h->cached_limit_bytes = 0;
-    push_abandoned(h);
-  }
+    h.cached_limit_bytes = 0;
+    push_abandoned(&h);
+  });
 }
 
 } // namespace mete::heap

@@ -36,6 +36,12 @@ slab* take_over_slab(heap& taker, unsigned class_index);
 // For whoever visits all heaps: the number ever created, and each of them (nullptr: destroyed).
 unsigned heap_count();
 heap* heap_at(unsigned index);
+template <class Visit>
+void for_each_heap(Visit visit) {
+  for (unsigned index = 0; index < heap_count(); ++index)
+    if (heap* const h = heap_at(index); h != nullptr)
+      visit(*h);
+}
 unsigned heaps_with_thread();
 
 void lock_registry_for_fork();
