@@ -12,6 +12,19 @@ namespace {
 
 constexpr std::size_t max_medium_bytes = 1 * MiB;
 
+// From this size on a block that outgrows its place gets a mapping. The size at which such a
+// mapping is freed becomes the next threshold: a program that grows one block gains memory, one
+// that does so again and again would pay for every page each time. (glibc's mmap threshold moves
+// like this: mallopt(3).)
+constexpr std::size_t min_growth_threshold = 256 * KiB;
+constinit std::atomic<std::size_t> growth_threshold{min_growth_threshold};
+
+void note_released_mapping(std::size_t bytes) {
+  if (bytes > growth_threshold.load(std::memory_order_relaxed) &&
+      bytes < static_cast<std::size_t>(option(options.mapping_threshold)))
+    growth_threshold.store(bytes, std::memory_order_relaxed);
+}
+
 enum class kind { medium, large, mapping };
 
 kind kind_at(const page::location& where) {
@@ -54,7 +67,9 @@ page::grant allocate_big(std::size_t size, std::size_t alignment) {
 }
 
 void* map_for_growth(std::size_t old_size, std::size_t size) {
-  return old_size > max_medium_bytes && size > old_size ? allocate_mapping(size, 1) : nullptr;
+  return old_size >= growth_threshold.load(std::memory_order_relaxed) && size > old_size
+             ? allocate_mapping(size, 1)
+             : nullptr;
 }
 
 std::size_t big_bytes(void* block, const page::location& where) {
@@ -78,9 +93,12 @@ void release_big(void* block, const page::location& where) {
   case kind::large:
     released = page::release_large_run(static_cast<char*>(block));
     break;
-  case kind::mapping:
-    released = release_mapping(block) != 0;
+  case kind::mapping: {
+    const std::size_t bytes = release_mapping(block);
+    note_released_mapping(bytes);
+    released = bytes != 0;
     break;
+  }
   }
   if (!released)
     report_no_block("invalid free", block);
@@ -102,7 +120,7 @@ void* resize_big(void* block, const page::location& where, std::size_t size) {
   case kind::mapping:
     break;
   }
-  return size > max_medium_bytes ? resize_mapping(begin, size) : nullptr;
+  return size >= min_growth_threshold ? resize_mapping(begin, size) : nullptr;
 }
 
 keeper* keeper_of(const void* block, const page::location& where) {

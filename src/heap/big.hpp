@@ -27,9 +27,9 @@ struct keeper;
 // Memory of at least `size` bytes; `begin` is nullptr if memory is out.
 page::grant allocate_big(std::size_t size, std::size_t alignment);
 
-// A place for a large block of `old_size` that has outgrown its own: a mapping, because what grew
-// once will grow again, and mappings do so without copying and without leaving dirty memory behind.
-// nullptr if it was not large or does not grow, or if the OS refuses: then allocate as ever.
+// A place for a block of `old_size` that has outgrown its own: a mapping, because what grew once
+// will grow again, and mappings do so without copying and without leaving dirty memory behind.
+// nullptr if it is not worth that or does not grow, or if the OS refuses: then allocate as ever.
 void* map_for_growth(std::size_t old_size, std::size_t size);
 
 // The bytes of the live big block that begins at `block`; 0 if none does.
