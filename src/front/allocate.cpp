@@ -73,6 +73,7 @@ page::grant allocate_big(std::size_t size, std::size_t alignment) {
   const page::grant result = heap::allocate_big(size, alignment);
   if (result.begin == nullptr && relieve(size)) [[unlikely]]
     return heap::allocate_big(size, alignment);
+  after_big_allocation();
   return result;
 }
 

@@ -88,11 +88,13 @@ void* allocate_in(mete_heap& home, std::size_t alignment, std::size_t size, bool
   void* block = wanted <= PTRDIFF_MAX ? attempt() : nullptr;
   if (block == nullptr && wanted <= PTRDIFF_MAX && relieve(wanted)) [[unlikely]]
     block = attempt();
-  if (block == nullptr)
+  if (block == nullptr) {
     errno = ENOMEM;
-  else if (zero && !zeroed)
-    std::memset(block, 0, wanted);
-  return block;
+    return nullptr;
+  }
+  if (class_index == heap::class_count)
+    after_big_allocation();
+  return zero && !zeroed ? std::memset(block, 0, wanted) : block;
 }
 
 } // namespace

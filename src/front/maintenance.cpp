@@ -69,18 +69,20 @@ std::size_t decay_heap(heap::heap& h, bool settle) {
   heap::heap::purge_item items[batch];
   std::size_t bytes = 0;
   unsigned count = 0;
-  with_heap(h, [&] {
-    h.begin_decay_round(settle);
+  const auto claim = [&] {
     count = h.claim_purgeable(items, batch);
     h.purging.store(count != 0, std::memory_order_relaxed);
+  };
+  with_heap(h, [&] {
+    h.begin_decay_round(settle);
+    claim();
   });
   while (count != 0) {
     for (unsigned index = 0; index < count; ++index)
       bytes += purge_claimed(items[index]);
     with_heap(h, [&] {
       h.finish_purge(items, count);
-      count = h.claim_purgeable(items, batch);
-      h.purging.store(count != 0, std::memory_order_relaxed);
+      claim();
     });
   }
   return bytes;
@@ -91,11 +93,10 @@ std::size_t decay_round(bool settle, std::size_t budget) {
   std::size_t bytes = 0;
   if (settle)
     deliver_all_outboxes(); // first: what is delivered may be for a heap that comes before
-  for (unsigned index = 0; index < heap::heap_count(); ++index) {
-    heap::heap* const h = heap::heap_at(index);
-    if (h != nullptr && (settle || !is_quiet(*h)))
-      bytes += decay_heap(*h, settle);
-  }
+  heap::for_each_heap([&](heap::heap& h) {
+    if (settle || !is_quiet(h))
+      bytes += decay_heap(h, settle);
+  });
   return bytes + page::purge_runs_freed_before(os::coarse_now_ms() - decay_ms(), budget);
 }
 
@@ -197,18 +198,31 @@ void relieve_pressure() {
   maintenance_lock.unlock();
 }
 
+// True once for every size that memory has reached for the first time.
+bool at_new_peak(std::size_t resident) {
+  static constinit std::atomic<std::size_t> peak{0};
+  if (resident <= peak.load(std::memory_order_relaxed))
+    return false;
+  peak.store(resident, std::memory_order_relaxed); // racy: at worst a limit is applied once less
+  return true;
+}
+
 // Dirty memory is what the next allocations take first, so a program whose blocks come and go by
-// the megabyte needs room for them; it does not raise the peak, which was there already.
-std::size_t dirty_limit() {
+// the megabyte needs room for them; below the peak it costs nothing that was not there already. But
+// at a new peak clean memory was taken although there is dirty memory: so that does not fit what is
+// asked for, and most of it is not worth a higher peak.
+std::size_t dirty_limit(std::size_t resident, bool new_peak) {
   if (decay_ms() == 0)
     return 0;
   if (const long long wanted = option(options.dirty_limit); wanted != 0)
     return static_cast<std::size_t>(wanted);
-  return std::min(std::max(64 * MiB, page::resident_bytes() / 2), memory_limit() / 8);
+  return std::min(new_peak ? std::max(1 * MiB, resident / 6) : std::max(64 * MiB, resident / 2),
+                  memory_limit() / 8);
 }
 
 void purge_excess() {
-  const std::size_t limit = dirty_limit();
+  const std::size_t resident = page::resident_bytes();
+  const std::size_t limit = dirty_limit(resident, at_new_peak(resident));
   if (page::dirty_bytes() <= limit || !maintenance_lock.try_lock())
     return; // somebody is at it
   page::purge_runs_above(limit);
@@ -232,14 +246,34 @@ void settle_dirty(std::uint32_t now_ms) {
     decay_inline(now_ms);
 }
 
+// True if the heap is a step larger than it ever was at such a step.
+bool has_grown(heap::heap& h) {
+  const std::size_t step = std::max(1 * MiB, h.grown_to / 16);
+  if (h.footprint_bytes < h.grown_to + step)
+    return false;
+  h.grown_to = h.footprint_bytes;
+  return true;
+}
+
+// Memory in slabs decays with time, and with growth: a heap that takes more and more memory for
+// some sizes first gives back the free pages among blocks of others.
+void decay_grown(heap::heap& h) {
+  if (!maintenance_lock.try_lock())
+    return; // a round is under way
+  decay_heap(h, true);
+  maintenance_lock.unlock();
+}
+
 } // namespace
 
 void tick(heap::heap& h) {
   const std::uint32_t now_ms = os::coarse_now_ms();
+  bool grown = false;
   {
     heap::owner_guard inside(h.lock);
     background.freed_bytes.fetch_add(h.freed_since_tick, std::memory_order_relaxed);
     h.freed_since_tick = 0;
+    grown = has_grown(h);
     if (now_ms - h.last_tick_ms >= cache_tick_ms) {
       h.last_tick_ms = now_ms;
       heap::shrink_idle(h, heap::this_thread);
@@ -248,7 +282,13 @@ void tick(heap::heap& h) {
         h.drain_pending();
     }
   }
+  if (grown)
+    decay_grown(h);
   settle_dirty(now_ms);
+}
+
+void after_big_allocation() {
+  purge_excess();
 }
 
 void after_big_free() {
@@ -256,9 +296,7 @@ void after_big_free() {
 }
 
 void deliver_all_outboxes() {
-  for (unsigned index = 0; index < heap::heap_count(); ++index)
-    if (heap::heap* const h = heap::heap_at(index); h != nullptr)
-      with_heap(*h, [&] { h->deliver_outbox(); });
+  heap::for_each_heap([](heap::heap& h) { with_heap(h, [&] { h.deliver_outbox(); }); });
 }
 
 std::size_t collect() {

@@ -43,7 +43,9 @@ inline bool count_slow_path(heap::heap& h) {
 // REQUIRES: the caller's thread owns the heap and holds no lock.
 void tick(heap::heap& h);
 
-// After a big block was freed: keeps the limit on dirty bytes. REQUIRES: no lock is held.
+// After a big block was allocated, or freed: keeps the limit on dirty bytes. REQUIRES: no lock is
+// held.
+void after_big_allocation();
 void after_big_free();
 
 // After this, no block freed before is in any outbox, and no freer is on its way.

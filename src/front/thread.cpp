@@ -68,7 +68,9 @@ void thread_exit() {
   {
     heap::owner_guard inside(h->lock);
     heap::leave_cache(*h, thread);
-    h->begin_decay_round(false); // outbox and pending list; nothing may be stranded
+    h->deliver_outbox(); // nothing may be stranded
+    h->drain_pending();
+    h->release_spare_units();
   }
   thread.phase = heap::thread_phase::exited;
   thread.tag = heap::tag_of_nobody;

@@ -13,18 +13,24 @@ namespace {
 
 constexpr unsigned misses_until_growth = 2;
 constexpr unsigned misses_until_stealing = 16;
+constexpr unsigned kept_growth =
+    4; // arrays up to this many times their first size outlive a thread
 constexpr std::size_t process_budget_bytes = 16 * MiB; // shared by all threads
 constexpr std::size_t min_thread_budget_bytes = 128 * KiB;
+constexpr std::size_t small_heap_budget_bytes = 192 * KiB; // for a heap of up to eight times that
+constexpr std::size_t budget_per_footprint = 8;
 
 std::size_t array_bytes(unsigned capacity) {
   return (std::size_t{capacity} + 1) * sizeof(void*);
 }
 
-// What one thread may keep: less when there are many.
-std::size_t thread_budget() {
+// What one thread may keep: less when there are many, and at most a part of what its heap holds,
+// so that the cache of a small program does not double it.
+std::size_t thread_budget(const heap& h) {
   const auto limit = static_cast<std::size_t>(option(options.thread_cache_bytes));
   const std::size_t share = process_budget_bytes / std::max(1u, heaps_with_thread());
-  return std::min(limit, std::max(share, min_thread_budget_bytes));
+  return std::min({limit, std::max(share, min_thread_budget_bytes),
+                   std::max(h.footprint_bytes / budget_per_footprint, small_heap_budget_bytes)});
 }
 
 unsigned filled(const cache_bin& bin, const cache_array& array) {
@@ -103,7 +109,7 @@ bool grow_if_missing(heap& h, thread_state& thread, unsigned class_index) {
   if (++array.misses >= misses_until_growth && array.capacity < info.max_cached) {
     const unsigned wanted = std::min<unsigned>(2u * array.capacity, info.max_cached);
     const std::size_t more = std::size_t{wanted - array.capacity} * info.block_bytes;
-    const std::size_t budget = thread_budget();
+    const std::size_t budget = thread_budget(h);
     if (array.misses % misses_until_stealing == 0)
       steal_budget(h, thread, class_index, more, budget);
     if (h.cached_limit_bytes + more <= budget)
@@ -191,7 +197,7 @@ void leave_cache(heap& h, thread_state& thread) {
     if (array.slots == nullptr)
       continue;
     flush(h, thread, index, filled(thread.bins[index], array));
-    if (array.capacity > size_classes[index].initial_cached)
+    if (array.capacity > kept_growth * size_classes[index].initial_cached)
       drop_array(h, thread, index);
     else
       thread.bins[index] = {empty_bin_slot, empty_bin_slot};
@@ -204,15 +210,6 @@ void adopt_cache(heap& h, thread_state& thread) {
     if (array.slots != nullptr)
       thread.bins[index] = {array.slots, array.slots + array.capacity};
   }
-}
-
-std::size_t cached_bytes(const heap& h, const thread_state& thread) {
-  std::size_t bytes = 0;
-  for (unsigned index = 0; index < class_count; ++index)
-    if (h.classes[index].cache.slots != nullptr)
-      bytes += filled(thread.bins[index], h.classes[index].cache) *
-               std::size_t{size_classes[index].block_bytes};
-  return bytes;
 }
 
 } // namespace mete::heap

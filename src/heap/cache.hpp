@@ -30,12 +30,9 @@ void shrink_idle(heap& h, thread_state& thread);
 // Everything goes back to the slabs; the arrays are given up.
 void empty_cache(heap& h, thread_state& thread);
 
-// At the thread's end: everything goes back to the slabs, but arrays that have not grown stay with
-// the heap, for the next thread that adopts it.
+// At the thread's end: everything goes back to the slabs, but arrays that have not grown far stay
+// with the heap, for the next thread that adopts it.
 void leave_cache(heap& h, thread_state& thread);
 void adopt_cache(heap& h, thread_state& thread);
-
-// Blocks in the cache, in bytes. Racy unless the caller is the thread.
-std::size_t cached_bytes(const heap& h, const thread_state& thread);
 
 } // namespace mete::heap

@@ -34,7 +34,7 @@ protected:
     {
       owner_guard inside(h->lock);
       empty_cache(*h, thread);
-      EXPECT_EQ(cached_bytes(*h, thread), 0u);
+      EXPECT_EQ(cached_bytes(), 0u);
       EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
       EXPECT_EQ(h->usage().block_bytes, held_before) << "every block is back in its slab";
       h->begin_decay_round(true);
@@ -72,6 +72,14 @@ protected:
     std::size_t bytes = 0;
     for (unsigned index = 0; index < class_count; ++index)
       bytes += std::size_t{array(index).capacity} * size_classes[index].block_bytes;
+    return bytes;
+  }
+
+  std::size_t cached_bytes() const {
+    std::size_t bytes = 0;
+    for (unsigned index = 0; index < class_count; ++index)
+      if (array(index).slots != nullptr)
+        bytes += filled(index) * size_classes[index].block_bytes;
     return bytes;
   }
 
@@ -158,6 +166,44 @@ TEST_F(cache_test, the_threads_budget_bounds_all_arrays_together) {
   EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
 }
 
+TEST_F(cache_test, a_small_heap_gets_a_small_budget) {
+  options.thread_cache_bytes.store(1 << 30);
+  std::size_t small_arrays = h->cached_limit_bytes;
+  for (unsigned index : {15u, 23u, 31u}) {
+    small_arrays += std::size_t{size_classes[index].initial_cached} * class_block_bytes(index);
+    std::vector<void*> blocks;
+    for (int round = 0; round < 100; ++round) { // misses without growth of the heap
+      while (blocks.size() < 64 * KiB / class_block_bytes(index))
+        blocks.push_back(pop(index));
+      owner_guard inside(h->lock);
+      h->put_many(blocks.data(), static_cast<unsigned>(blocks.size()));
+      blocks.clear();
+    }
+  }
+  EXPECT_LE(h->footprint_bytes, 1 * MiB);
+  EXPECT_GE(h->cached_limit_bytes, 96 * KiB);
+  EXPECT_LE(h->cached_limit_bytes, 192 * KiB + small_arrays);
+}
+
+TEST_F(cache_test, arrays_that_grew_little_outlive_the_thread) {
+  options.thread_cache_bytes.store(1 << 30);
+  constexpr unsigned little = 3, far = 4;
+  push(little, pop(little));
+  grow_fully(far);
+  ASSERT_GT(array(far).capacity, 8 * size_classes[far].initial_cached);
+  {
+    owner_guard inside(h->lock);
+    leave_cache(*h, thread);
+  }
+  EXPECT_EQ(thread.bins[little].top, empty_bin_slot);
+  EXPECT_NE(array(little).slots, nullptr);
+  EXPECT_EQ(array(far).slots, nullptr);
+  owner_guard inside(h->lock);
+  adopt_cache(*h, thread);
+  EXPECT_EQ(thread.bins[little].top, array(little).slots);
+  EXPECT_EQ(thread.bins[far].top, empty_bin_slot);
+}
+
 TEST_F(cache_test, an_overflow_returns_the_oldest_half) {
   constexpr unsigned index = 5;
   std::vector<void*> blocks;
@@ -235,16 +281,7 @@ TEST_F(cache_test, idle_arrays_shrink_and_go) {
     shrink();
   EXPECT_EQ(array(index).slots, nullptr);
   EXPECT_EQ(thread.bins[index].top, empty_bin_slot);
-  EXPECT_EQ(cached_bytes(*h, thread), 0u);
-}
-
-TEST_F(cache_test, cached_bytes_are_those_of_the_blocks_in_it) {
-  EXPECT_EQ(cached_bytes(*h, thread), 0u);
-  void* const block = pop(9);
-  const std::size_t rest = cached_bytes(*h, thread);
-  EXPECT_EQ(rest, filled(9) * size_classes[9].block_bytes);
-  push(9, block);
-  EXPECT_EQ(cached_bytes(*h, thread), rest + size_classes[9].block_bytes);
+  EXPECT_EQ(cached_bytes(), 0u);
 }
 
 } // namespace

@@ -73,8 +73,7 @@ unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned&
     slab* const s = find_used(class_index);
     if (s == nullptr)
       break;
-    taken +=
-        take_blocks(*s, out + taken, std::min<unsigned>(wanted - taken, s->free_count), ignored);
+    taken += take_from(*s, out + taken, std::min<unsigned>(wanted - taken, s->free_count), ignored);
   }
   fresh_from = taken;
   if (taken >= enough)
@@ -87,11 +86,18 @@ unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned&
     if (s == nullptr)
       break;
     unsigned zero_from = 0;
-    const unsigned step = take_blocks(*s, out + taken, wanted - taken, zero_from);
+    const unsigned step = take_from(*s, out + taken, wanted - taken, zero_from);
     if (zero_from != 0)
       fresh_from = taken + step;
     taken += step;
   }
+  return taken;
+}
+
+unsigned heap::take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from) {
+  footprint_bytes -= s.footprint_bytes();
+  const unsigned taken = take_blocks(s, out, wanted, fresh_from);
+  footprint_bytes += s.footprint_bytes();
   return taken;
 }
 
@@ -203,6 +209,7 @@ void heap::after_return(slab& s) {
 void heap::release_slab(slab& s) {
   const size_class& info = s.info();
   METE_DEBUG_CHECK(s.remote.count.load(std::memory_order_relaxed) == 0);
+  footprint_bytes -= s.footprint_bytes();
   if (info.units == 1 && spare_unit_count_ < max_spare_units) {
     page::retag_units(s.begin, 1, page::tag_none, nullptr);
     spare_units_[spare_unit_count_++] = s.begin;
@@ -222,6 +229,11 @@ void heap::drain_pending() {
   });
 }
 
+void heap::release_spare_units() {
+  while (spare_unit_count_ != 0)
+    page::release_units(spare_units_[--spare_unit_count_], 1);
+}
+
 void heap::release_everything() {
   for (class_state& state : classes) {
     for (slab** s : {&state.current, &state.fresh}) {
@@ -234,8 +246,7 @@ void heap::release_everything() {
     while (slab* const s = state.full.pop_front())
       release_slab(*s);
   }
-  while (spare_unit_count_ != 0)
-    page::release_units(spare_units_[--spare_unit_count_], 1);
+  release_spare_units();
 }
 
 // --- Decay ------------------------------------------------------------------------------------
@@ -259,8 +270,7 @@ void heap::begin_decay_round(bool settle) {
     }
   }
   for_each_partial(age);
-  while (spare_unit_count_ != 0)
-    page::release_units(spare_units_[--spare_unit_count_], 1);
+  release_spare_units();
 }
 
 unsigned heap::claim_purgeable(purge_item* items, unsigned limit) {
@@ -269,7 +279,9 @@ unsigned heap::claim_purgeable(purge_item* items, unsigned limit) {
     if (s.idle_rounds != rounds_until_idle || count == limit)
       return;
     s.idle_rounds = rounds_done;
+    footprint_bytes -= s.footprint_bytes();
     const std::uint64_t pages = purgeable_pages(s);
+    footprint_bytes += s.footprint_bytes();
     if (pages == 0)
       return;
     claim_pages(s, pages);
@@ -285,8 +297,11 @@ unsigned heap::claim_purgeable(purge_item* items, unsigned limit) {
 
 void heap::finish_purge(const purge_item* items, unsigned count) {
   for (unsigned index = 0; index < count; ++index) {
-    unclaim_pages(*items[index].where, items[index].pages, items[index].purged);
-    after_return(*items[index].where);
+    slab& s = *items[index].where;
+    footprint_bytes -= s.footprint_bytes();
+    unclaim_pages(s, items[index].pages, items[index].purged);
+    footprint_bytes += s.footprint_bytes();
+    after_return(s);
   }
 }
 
@@ -301,8 +316,11 @@ slab* heap::surrender(unsigned class_index) {
     if (s == nullptr && *other != nullptr && (*other)->free_count != 0) {
       s = *other;
       *other = nullptr;
-      give_up_frontier(*s);
     }
+  }
+  if (s != nullptr) {
+    footprint_bytes -= s->footprint_bytes();
+    give_up_frontier(*s);
   }
   return s;
 }
@@ -311,6 +329,7 @@ void heap::receive(slab& s) {
   change_owner(s.remote, pending);
   page::retag_units(s.begin, s.info().units, tag_ | std::uint32_t{s.class_index} << tag_class_shift,
                     &s);
+  footprint_bytes += s.footprint_bytes();
 }
 
 heap_usage heap::usage() {
@@ -329,8 +348,10 @@ heap_usage heap::usage() {
 }
 
 void heap::check_invariants() {
-  for_each_slab([this](slab& s) {
+  std::size_t footprint = 0;
+  for_each_slab([&](slab& s) {
     check_slab_invariants(s);
+    footprint += s.footprint_bytes();
     METE_CHECK(s.remote.owner.load(std::memory_order_relaxed) == &pending);
     METE_CHECK(s.place != slab_place::full || s.free_count == 0);
     const page::location where = page::locate(s.begin);
@@ -338,6 +359,7 @@ void heap::check_invariants() {
                (tag_ | std::uint32_t{s.class_index} << tag_class_shift));
     METE_CHECK(where.descriptor->load(std::memory_order_relaxed) == &s);
   });
+  METE_CHECK(footprint == footprint_bytes);
 }
 
 } // namespace mete::heap

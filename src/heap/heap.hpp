@@ -74,6 +74,8 @@ public:
 
   // --- Decay.
 
+  void release_spare_units();
+
   // One round: brings everything home, gives empty slabs and spare units back, and notes which
   // slabs have not changed since the last round. `settle` counts them as unchanged at once.
   void begin_decay_round(bool settle);
@@ -108,6 +110,8 @@ public:
   heap* next_abandoned = nullptr;     // registry lock
   unsigned clock_hand = 0;            // heap/cache.cpp: whose array to give up next
   std::size_t cached_limit_bytes = 0; // sum of the cache arrays' capacities, in bytes of blocks
+  std::size_t footprint_bytes = 0;    // of all slabs
+  std::size_t grown_to = 0;           // the largest footprint for which maintenance has run
   std::atomic<std::uint32_t> operations{0}; // slow paths taken, for ticks
   std::uint32_t last_tick_ms = 0;
   std::size_t freed_since_tick = 0;      // bytes that came back to slabs
@@ -119,6 +123,7 @@ public:
   alignas(cache_line_bytes) pending_list<> pending; // any time, any thread
 
 private:
+  unsigned take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from);
   slab* find_used(unsigned class_index);
   slab* find_fresh(unsigned class_index);
   void retire(slab*& s);
@@ -132,7 +137,7 @@ private:
   template <class Visit>
   void for_each_slab(Visit visit);
 
-  static constexpr unsigned max_spare_units = 4;
+  static constexpr unsigned max_spare_units = 2;
 
   std::uint32_t tag_;
   unsigned spare_unit_count_ = 0;

@@ -32,7 +32,7 @@ public:
   unsigned count() const { return count_; }
 
 private:
-  static constexpr unsigned capacity = 128;
+  static constexpr unsigned capacity = 64;
   static constexpr std::size_t max_bytes = 128 * KiB; // big blocks don't wait by the megabyte
 
   unsigned count_ = 0;

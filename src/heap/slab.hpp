@@ -20,8 +20,10 @@
 #include "base/check.hpp"
 #include "heap/remote_free.hpp"
 #include "heap/size_class.hpp"
+#include "os/memory.hpp"
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 
 namespace mete::heap {
@@ -54,7 +56,13 @@ struct slab {
   void set_frontier(unsigned block) {
     frontier_word.store(static_cast<std::uint16_t>(block), std::memory_order_relaxed);
   }
-  bool exhausted() const { return free_count == 0 && frontier() == info().capacity; }
+  // What of it may be resident: pages of which a block has been handed out, less purged ones.
+  std::size_t footprint_bytes() const {
+    const std::size_t pages =
+        divide_up(std::size_t{frontier()} * info().block_bytes, os::page_bytes);
+    const int purged = purged_pages == 0 ? 0 : std::popcount(purged_pages);
+    return (pages - static_cast<std::size_t>(purged)) << os::page_shift;
+  }
   // Which quarter of the blocks its free ones fill, 0 to 3.
   unsigned free_quarter() const {
     const unsigned step = info().capacity / partial_quarters;

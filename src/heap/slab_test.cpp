@@ -84,9 +84,9 @@ TEST(slab_test, it_ends_at_its_capacity) {
     test_slab s(index);
     const unsigned capacity = size_classes[index].capacity;
     EXPECT_EQ(s.take(capacity - 1).size(), capacity - 1);
-    EXPECT_FALSE(s->exhausted());
     EXPECT_EQ(s.take(10), (std::vector<unsigned>{capacity - 1}));
-    EXPECT_TRUE(s->exhausted());
+    EXPECT_EQ(s->frontier(), capacity);
+    EXPECT_EQ(s->free_count, 0u);
     EXPECT_TRUE(s.take(10).empty());
     EXPECT_FALSE(s->empty());
     for (unsigned block = 0; block < capacity; ++block)

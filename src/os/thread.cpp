@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdint>
 #include <pthread.h>
+#include <sys/prctl.h>
 
 namespace mete::os {
 namespace {
@@ -13,6 +14,7 @@ namespace {
 pthread_key_t exit_key;
 bool exit_key_exists = false;
 void (*exit_handler)() = nullptr;
+const char* thread_name = nullptr; // one kind of thread is all that is started
 
 // Other keys' destructors use memory, too. Arming again puts ours off to the next round, as long as
 // there is one; the value counts the rounds.
@@ -24,7 +26,10 @@ void exit_round(void* value) {
   exit_handler();
 }
 
+// Set by the thread itself: of another one, the C library would print a path and open a file, and
+// so touch parts of itself that a small program does not need.
 void* thread_main(void* argument) {
+  ::prctl(PR_SET_NAME, thread_name);
   reinterpret_cast<void (*)()>(argument)();
   return nullptr;
 }
@@ -47,6 +52,7 @@ bool register_fork_handlers(void (*prepare)(), void (*parent)(), void (*child)()
 
 bool start_thread(void (*run)(), const char* name) {
   const int saved_errno = errno;
+  thread_name = name;
   pthread_attr_t attributes;
   if (::pthread_attr_init(&attributes) != 0)
     return false;
@@ -60,8 +66,6 @@ bool start_thread(void (*run)(), const char* name) {
       ::pthread_create(&thread, &attributes, thread_main, reinterpret_cast<void*>(run)) == 0;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::pthread_attr_destroy(&attributes);
-  if (started)
-    ::pthread_setname_np(thread, name);
   errno = saved_errno;
   return started;
 }
