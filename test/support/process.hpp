@@ -90,6 +90,15 @@ struct child_result {
   }
 };
 
+// qemu-user reports a fatal signal of the program that it runs by a line of its own.
+inline void remove_emulator_line(child_result& result) {
+  char* const line = std::strstr(result.text, "qemu: uncaught target signal ");
+  if (line != nullptr && (line == result.text || line[-1] == '\n')) {
+    *line = '\0';
+    result.length = static_cast<std::size_t>(line - result.text);
+  }
+}
+
 // Runs `body` in a forked child that exits 0 if it returns, is ended by SIGALRM if it hangs, and
 // leaves no core file. Returns how it ended and what it wrote to standard error.
 template <class Body>
@@ -120,6 +129,7 @@ child_result run_child(Body&& body, unsigned time_limit_s = 60) {
   }
   close(ends[0]);
   CHECK_EQ(waitpid(child, &result.status, 0), child);
+  remove_emulator_line(result);
   return result;
 }
 
