@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include "cli/command.hpp"
+#include "cli/compare.hpp"
 #include "cli/run.hpp"
 
 #include <array>
@@ -22,7 +23,8 @@ struct subcommand {
   int (*call)(const std::vector<std::string>& arguments);
 };
 
-constexpr std::array<subcommand, 1> subcommands{{
+constexpr std::array<subcommand, 2> subcommands{{
+    {"compare", "Compare a program on several allocators", mete::cli::compare_command},
     {"run", "Run a program with mete as its malloc", mete::cli::run_command},
 }};
 

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include "cli/machine.hpp"
+
+#include <ctime>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <fstream>
+#include <iterator>
+#include <sched.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+namespace mete::cli {
+namespace {
+
+std::string read_line(const char* path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+std::string behind(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with(key))
+      if (const std::size_t colon = line.find(": "); colon != line.npos)
+        return line.substr(colon + 2);
+  return {};
+}
+
+std::string usable_cpus() {
+  cpu_set_t usable;
+  const int count = ::sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : 0;
+  const long all = ::sysconf(_SC_NPROCESSORS_ONLN);
+  return count == all ? fmt::format("{}", all) : fmt::format("{} of {}", count, all);
+}
+
+// The folder of this process's cgroup, version 2.
+std::string cgroup_folder() {
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("0::"))
+      return "/sys/fs/cgroup" + line.substr(3);
+  return {};
+}
+
+} // namespace
+
+std::vector<std::pair<std::string, std::string>> machine_facts() {
+  std::vector<std::pair<std::string, std::string>> facts;
+  const auto add = [&](const char* name, std::string value) {
+    if (!value.empty())
+      facts.emplace_back(name, std::move(value));
+  };
+  add("date", fmt::format("{:%Y-%m-%d %H:%M:%S %z}", fmt::localtime(std::time(nullptr))));
+  utsname system{};
+  ::uname(&system);
+  add("CPU", behind("/proc/cpuinfo", "model name"));
+  add("cores", usable_cpus());
+  add("governor", read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
+  add("memory",
+      fmt::format("{} MiB", ::sysconf(_SC_PHYS_PAGES) / 1024 * (::sysconf(_SC_PAGESIZE) / 1024)));
+  add("kernel", fmt::format("{} {}", system.release, system.machine));
+  add("huge pages", read_line("/sys/kernel/mm/transparent_hugepage/enabled"));
+  if (const std::string folder = cgroup_folder(); !folder.empty()) {
+    add("cgroup memory", read_line((folder + "/memory.max").c_str()));
+    add("cgroup CPU", read_line((folder + "/cpu.max").c_str()));
+  }
+  add("load", read_line("/proc/loadavg"));
+  return facts;
+}
+
+} // namespace mete::cli
