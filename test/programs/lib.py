@@ -21,6 +21,7 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -257,6 +258,20 @@ class Session:
         finally:
             kill_tree(process)
         check_messages(who, written[1].read_text(errors="replace"))
+
+
+class SocketClient:
+    """A connection to a server's unix socket, to write to and to read from by lines."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60)
+        self.socket.connect(str(path))
+        self.file = self.socket.makefile("rb")
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
 
 
 # --- the comparison ---

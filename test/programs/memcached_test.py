@@ -7,7 +7,6 @@ a matter of timing, but a value that is still there must be the right one.
 
 import concurrent.futures
 import random
-import socket
 
 import lib
 
@@ -21,18 +20,8 @@ def content(key, version, size):
     return CONTENT[offset:offset + size]
 
 
-class Client:
+class Client(lib.SocketClient):
     """memcached's text protocol over a unix socket, as much of it as this test needs."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
-        self.socket.connect(str(path))
-        self.file = self.socket.makefile("rb")
-
-    def close(self):
-        self.file.close()
-        self.socket.close()
 
     def line(self, request):
         self.socket.sendall(request)

@@ -6,7 +6,6 @@ after a restart from the dump that a forked child wrote while the parent was wri
 """
 
 import random
-import socket
 
 import lib
 
@@ -17,18 +16,8 @@ THREADS = ["--io-threads", "2", "--io-threads-do-reads", "yes"]
 KEYS = 500
 
 
-class Client:
+class Client(lib.SocketClient):
     """The Redis protocol over a unix socket, as much of it as this test needs."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
-        self.socket.connect(str(path))
-        self.file = self.socket.makefile("rb")
-
-    def close(self):
-        self.file.close()
-        self.socket.close()
 
     def send(self, *words):
         words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
