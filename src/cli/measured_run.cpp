@@ -15,6 +15,7 @@
 #include <optional>
 #include <poll.h>
 #include <string_view>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -137,6 +138,7 @@ public:
       : m_request(request), m_stop(stop) {}
 
   measured_run follow() {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     start();
     while (!reap())
       wait_a_little();
@@ -239,7 +241,15 @@ private:
       m_result.end = *m_ended_by;
     else
       m_result.end = WIFEXITED(status) ? run_end::exited : run_end::killed;
-    end_group(SIGKILL); // what it started and left behind
+    end_those_left_behind();
+  }
+
+  // What the program started and did not wait for. It is this process's child now, so one can wait
+  // for its end.
+  void end_those_left_behind() const {
+    end_group(SIGKILL);
+    while (::waitpid(-m_process, nullptr, __WALL) > 0 || errno == EINTR) {
+    }
   }
 
   // Until something is to be done: output, a sample, the timeout, or the process itself, whose
