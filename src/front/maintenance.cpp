@@ -220,9 +220,12 @@ std::size_t dirty_limit(std::size_t resident, bool new_peak) {
                   memory_limit() / 8);
 }
 
-void purge_excess() {
+// `allocated`: memory was allocated, not freed. What is freed can seem to be a new peak, because
+// runs are rounded up on their way back.
+void purge_excess(bool allocated) {
   const std::size_t resident = page::resident_bytes();
-  const std::size_t limit = dirty_limit(resident, at_new_peak(resident));
+  const bool new_peak = at_new_peak(resident);
+  const std::size_t limit = dirty_limit(resident, new_peak && allocated);
   if (page::dirty_bytes() <= limit || !maintenance_lock.try_lock())
     return; // somebody is at it
   page::purge_runs_above(limit);
@@ -239,9 +242,9 @@ void decay_inline(std::uint32_t now_ms) {
   maintenance_lock.unlock();
 }
 
-void settle_dirty(std::uint32_t now_ms) {
+void settle_dirty(std::uint32_t now_ms, bool allocated) {
   relieve_pressure();
-  purge_excess();
+  purge_excess(allocated);
   if (much_is_unused() && !ensure_background())
     decay_inline(now_ms);
 }
@@ -284,15 +287,15 @@ void tick(heap::heap& h) {
   }
   if (grown)
     decay_grown(h);
-  settle_dirty(now_ms);
+  settle_dirty(now_ms, true);
 }
 
 void after_big_allocation() {
-  purge_excess();
+  purge_excess(true);
 }
 
 void after_big_free() {
-  settle_dirty(os::coarse_now_ms());
+  settle_dirty(os::coarse_now_ms(), false);
 }
 
 void deliver_all_outboxes() {

@@ -113,6 +113,11 @@ TEST_F(maintenance_test, more_than_the_limit_is_given_back_at_once) {
   EXPECT_GE(page::dirty_bytes(), 1 * MiB) << "what is below the limit stays for reuse";
 }
 
+TEST_F(maintenance_test, what_is_freed_at_the_peak_stays_for_reuse) {
+  free_all(allocate_many(163, 100 * KiB));
+  EXPECT_GE(page::dirty_bytes(), 14 * MiB);
+}
+
 TEST_F(maintenance_test, decay_of_zero_gives_back_at_once) {
   options.decay_ms.store(0);
   free_all(allocate_many(16, 1 * MiB));
