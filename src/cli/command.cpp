@@ -53,6 +53,22 @@ std::unique_ptr<CLI::App> make_parser(const std::string& description, const std:
   return parser;
 }
 
+int call_reporting(const std::string& command, const CLI::App& parser, int wrong_use,
+                   const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", parser.help());
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    report(command, fmt::format("{}; see: mete {} --help", error.what(), command));
+    return wrong_use;
+  } catch (const command_error& error) {
+    report(command, error.what());
+    return error.status();
+  }
+}
+
 split_arguments split_at_program(const CLI::App& parser,
                                  const std::vector<std::string>& arguments) {
   std::size_t own = 0;

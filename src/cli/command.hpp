@@ -8,6 +8,7 @@
 
 #include <CLI/App.hpp>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -37,6 +38,11 @@ void report(const std::string& command, const std::string& message);
 
 // A parser whose help reads like every other one's. `usage` is the line after "Usage: ".
 std::unique_ptr<CLI::App> make_parser(const std::string& description, const std::string& usage);
+
+// Calls `work`, and reports in one line what it throws: wrong arguments, with `wrong_use` as the
+// exit status, or a command_error. --help is printed.
+int call_reporting(const std::string& command, const CLI::App& parser, int wrong_use,
+                   const std::function<int()>& work);
 
 // Arguments before and from the program on. "--" ends the options and is dropped; without it the
 // first argument that is neither an option of `parser` nor the value of one starts the program.

@@ -320,19 +320,10 @@ int compare(const compare_options& options) {
 int compare_command(const std::vector<std::string>& arguments) {
   compare_options options;
   const auto parser = make_compare_parser(options);
-  try {
+  return call_reporting(compare_name, *parser, status_usage, [&] {
     parse(*parser, options, arguments);
     return compare(options);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", parser->help());
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    report(compare_name, fmt::format("{}; see: mete compare --help", error.what()));
-    return status_usage;
-  } catch (const command_error& error) {
-    report(compare_name, error.what());
-    return error.status();
-  }
+  });
 }
 
 } // namespace mete::cli

@@ -3,6 +3,7 @@
 
 #include "cli/candidate.hpp"
 #include "cli/command.hpp"
+#include "cli/process.hpp"
 
 #include <algorithm>
 #include <array>
@@ -52,15 +53,7 @@ private:
 
 std::string read_file(const std::string& path) {
   const descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  std::array<char, 16384> buffer;
-  for (;;) {
-    const ssize_t count = ::read(file.number(), buffer.data(), buffer.size());
-    if (count > 0)
-      text.append(buffer.data(), static_cast<std::size_t>(count));
-    else if (count == 0 || errno != EINTR)
-      return text;
-  }
+  return read_all(file.number());
 }
 
 // The figure in KiB behind `name` in a text like /proc/PID/status; 0 if it is not there.
@@ -94,11 +87,8 @@ double seconds_between(steady_clock::time_point from, steady_clock::time_point t
     ::unsetenv("LD_PRELOAD");
   else
     ::setenv("LD_PRELOAD", request.library.c_str(), 1);
-  std::vector<char*> arguments;
-  for (const std::string& each : request.program)
-    arguments.push_back(const_cast<char*>(each.c_str()));
-  arguments.push_back(nullptr);
-  ::execvp(arguments[0], arguments.data());
+  std::vector<std::string> arguments = request.program;
+  ::execvp(request.program[0].c_str(), pointers_to(arguments).data());
   const int error = errno;
   (void)!::write(trouble, &error, sizeof error);
   ::_exit(status_not_found);

@@ -7,6 +7,7 @@
 #include "cli/environment.hpp"
 #include "cli/library.hpp"
 #include "cli/preload_check.hpp"
+#include "cli/process.hpp"
 #include "cli/program.hpp"
 #include "cli/verify.hpp"
 
@@ -124,10 +125,7 @@ void verify(const run_options& options, const program_file& program,
 }
 
 [[noreturn]] void become(const program_file& program, std::vector<std::string> arguments) {
-  std::vector<char*> pointers;
-  for (std::string& argument : arguments)
-    pointers.push_back(argument.data());
-  pointers.push_back(nullptr);
+  const std::vector<char*> pointers = pointers_to(arguments);
   // Of the two, execvp() hands what the kernel cannot execute to the shell, be it text or not. The
   // path has a slash, so it looks nothing up.
   if (program.for_shell)
@@ -165,19 +163,10 @@ int run(const run_options& options) {
 int run_command(const std::vector<std::string>& arguments) {
   run_options options;
   const auto parser = make_run_parser(options);
-  try {
+  return call_reporting(run_name, *parser, status_failed, [&] {
     parse(*parser, options, arguments);
     return run(options);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", parser->help());
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    report(run_name, fmt::format("{}; see: mete run --help", error.what()));
-    return status_failed;
-  } catch (const command_error& error) {
-    report(run_name, error.what());
-    return error.status();
-  }
+  });
 }
 
 } // namespace mete::cli

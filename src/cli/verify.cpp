@@ -4,9 +4,9 @@
 #include "cli/verify.hpp"
 
 #include "cli/command.hpp"
+#include "cli/process.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -17,26 +17,6 @@
 
 namespace mete::cli {
 namespace {
-
-std::vector<char*> pointers_to(std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  for (std::string& text : texts)
-    pointers.push_back(text.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
-std::string read_all(int descriptor) {
-  std::string text;
-  std::array<char, 16384> buffer;
-  for (;;) {
-    const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
-    if (count > 0)
-      text.append(buffer.data(), static_cast<std::size_t>(count));
-    else if (count == 0 || errno != EINTR)
-      return text;
-  }
-}
 
 // What the loader of `image` says in trace mode.
 std::string trace(const std::string& image, std::vector<std::string> environment) {
