@@ -5,7 +5,7 @@
 
 packages_build=(
   ca-certificates git g++ cmake ninja-build
-  libcli11-dev libfmt-dev nlohmann-json3-dev # the mete command
+  libcli11-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev # the mete command
 )
 
 packages_demo=(

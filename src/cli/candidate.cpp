@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <dlfcn.h>
 #include <filesystem>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -126,7 +127,9 @@ candidate find_candidate(const std::string& name, const std::string& mete_librar
     return {name, "", ::gnu_get_libc_version()};
   if (name == "mete")
     return {name, find_library(mete_library).path, METE_VERSION};
-  std::vector<std::string> names{"glibc"};
+  if (name == "as-shipped")
+    return {name, "", "", true};
+  std::vector<std::string> names{"glibc", "as-shipped"};
   for (const known_allocator& known : known_allocators) {
     names.emplace_back(known.name);
     if (name != known.name)
@@ -165,6 +168,12 @@ usual_candidates find_usual_candidates(const std::string& mete_library) {
       result.missing.push_back(missing_line(known));
   }
   return result;
+}
+
+std::string c_library_path() {
+  Dl_info where{};
+  ::dladdr(reinterpret_cast<const void*>(&::gnu_get_libc_version), &where);
+  return where.dli_fname;
 }
 
 std::vector<std::string> allocators_in_maps(std::string_view maps) {

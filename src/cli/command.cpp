@@ -21,6 +21,12 @@ public:
     return "\nUsage: " + m_usage + "\n";
   }
 
+  // What stands for the value, without its bounds: who names a wrong one is told them.
+  std::string make_option_opts(const CLI::Option* option) const override {
+    const std::string name = option->get_type_name(); // "N:INT in [1 - 10]"
+    return name.empty() ? "" : " " + name.substr(0, name.find(':'));
+  }
+
 private:
   std::string m_usage;
 };
@@ -82,7 +88,7 @@ split_arguments split_at_program(const CLI::App& parser,
   const bool marked = own < arguments.size() && arguments[own] == "--";
   const auto begin = arguments.begin();
   const auto middle = begin + static_cast<std::ptrdiff_t>(own);
-  return {{begin, middle}, {middle + (marked ? 1 : 0), arguments.end()}};
+  return {{begin, middle}, {middle + (marked ? 1 : 0), arguments.end()}, marked};
 }
 
 } // namespace mete::cli

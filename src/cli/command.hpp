@@ -49,6 +49,7 @@ int call_reporting(const std::string& command, const CLI::App& parser, int wrong
 struct split_arguments {
   std::vector<std::string> own;
   std::vector<std::string> program;
+  bool marked = false; // by "--"
 };
 split_arguments split_at_program(const CLI::App& parser, const std::vector<std::string>& arguments);
 

@@ -2,9 +2,11 @@
 #include "cli/compare.hpp"
 
 #include "cli/command.hpp"
-#include "cli/comparison.hpp"
+#include "cli/comparison_output.hpp"
+#include "cli/condition.hpp"
+#include "cli/experiment.hpp"
 #include "cli/machine.hpp"
-#include "cli/program.hpp"
+#include "cli/suite.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -12,17 +14,16 @@
 #include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <fstream>
-#include <regex>
 #include <unistd.h>
 
 namespace mete::cli {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr const char* compare_name = "compare";
 constexpr int status_worse = 1; // a run failed, or --fail-if holds
-constexpr std::size_t tail_bytes = 300;
 
 volatile int interrupted = 0;
 void note_interrupt(int) {
@@ -30,24 +31,54 @@ void note_interrupt(int) {
 }
 
 struct compare_options {
-  std::vector<std::string> allocators;
+  suite plan; // of the file, if one is named
+  workload single;
+  bool from_file = false;
+  std::vector<std::string> only; // of the workloads in the file
   std::string mete_library;
-  unsigned runs = 5;
-  unsigned warmup = 1;
   double timeout_seconds = 0;
-  std::string metric;
-  bool lower_is_better = false;
   std::string json;
   std::string csv;
-  std::string fail_if;
-  std::vector<std::string> program;
+  std::string command; // as it was typed
 };
 
-std::unique_ptr<CLI::App> make_compare_parser(compare_options& options) {
-  auto parser = make_parser("Runs a program on several allocators, in turn, and says what differs.",
-                            "mete compare [options] [--] program [args...]");
+// What belongs to one workload, and stands in the file where there is one.
+void add_workload_options(CLI::App& parser, workload& single) {
+  const auto add = [&](const char* name, std::string& value, const char* type, const char* help) {
+    parser.add_option(name, value, help)->type_name(type)->group("The program");
+  };
+  add("--metric", single.metric, "REGEX",
+      "A number that the program, or the client, prints:\n"
+      "a regular expression with one group");
   parser
-      ->add_option("-a,--allocators", options.allocators,
+      .add_flag("--lower-is-better", single.lower_metric_is_better,
+                "Of the metric (default: higher is better)")
+      ->group("The program");
+  add("--setup", single.setup, "COMMAND", "For the shell, before each run; not measured");
+  add("--check", single.check, "COMMAND",
+      "For the shell, after each run, to read its output:\n"
+      "has to succeed and to say the same each time");
+  add("--input", single.input, "FILE", "What the program reads (default: nothing)");
+  parser.add_flag("--scratch", single.scratch, "Run in an empty folder, removed after each run")
+      ->group("The program");
+  add("--client", single.client, "COMMAND",
+      "For the shell. The program is a server; this starts\n"
+      "when it listens, and its time counts. After it the\n"
+      "server gets SIGTERM");
+  parser.add_option("--ready-port", single.ready_port, "Await this TCP port (default: any socket)")
+      ->type_name("PORT")
+      ->check(CLI::Range(1, 65535))
+      ->group("The program");
+  add("--ready-line", single.ready_line, "REGEX", "Await this output of the server instead");
+}
+
+std::unique_ptr<CLI::App> make_compare_parser(compare_options& options) {
+  auto parser = make_parser("Runs programs on several allocators, in turn, and says what differs.",
+                            "mete compare [options] [--] program [args...]\n"
+                            "       mete compare [options] suite.toml");
+  suite& plan = options.plan;
+  parser
+      ->add_option("-a,--allocators", plan.allocators,
                    "Names or paths of libraries. The first is what the\n"
                    "others are compared with. Default: glibc, mete, and\n"
                    "whatever else is installed")
@@ -55,120 +86,113 @@ std::unique_ptr<CLI::App> make_compare_parser(compare_options& options) {
       ->delimiter(',');
   parser->add_option("-l,--library", options.mete_library, "The libmete.so that is mete")
       ->type_name("PATH");
-  parser->add_option("-n,--runs", options.runs, "Measured runs of each (default: 5)")
+  parser->add_option("-n,--runs", plan.runs, "Measured runs of each (default: 5)")
       ->type_name("N")
       ->check(CLI::Range(1, 10000));
-  parser->add_option("--warmup", options.warmup, "Runs of each before that (default: 1)")
+  parser->add_option("--warmup", plan.warmup, "Runs of each before that (default: 1)")
       ->type_name("N")
       ->check(CLI::Range(0, 10000));
   parser->add_option("--timeout", options.timeout_seconds, "End a run after this long")
       ->type_name("SECONDS")
       ->check(CLI::PositiveNumber);
-  parser
-      ->add_option("--metric", options.metric,
-                   "A number that the program prints: a regular\n"
-                   "expression with one group")
-      ->type_name("REGEX");
-  parser->add_flag("--lower-is-better", options.lower_is_better,
-                   "Of the metric (default: higher is better)");
+  parser->add_option("-w,--workload", options.only, "Only these of a suite")
+      ->type_name("NAME,...")
+      ->delimiter(',');
   parser->add_option("--json", options.json, "Write everything to this file")->type_name("FILE");
   parser->add_option("--csv", options.csv, "Write a line for each run to this file")
       ->type_name("FILE");
   parser
-      ->add_option("--fail-if", options.fail_if,
+      ->add_option("--fail-if", plan.fail_if,
                    "Exit with 1 if this holds, such as\n"
                    "'mete.time > 1.05 * glibc.time'")
       ->type_name("CONDITION");
+  add_workload_options(*parser, options.single);
   parser->footer("Exit status: 0; 1 when a run failed or --fail-if holds; 2 for a wrong call; 125\n"
                  "when mete failed, 126 and 127 when the program cannot be executed or found.\n\n"
                  "Example: mete compare -a glibc,mete,jemalloc -- python3 job.py");
   return parser;
 }
 
+void parse_own(CLI::App& parser, const std::vector<std::string>& own) {
+  parser.parse(std::vector<std::string>(own.rbegin(), own.rend())); // last one first
+}
+
+// "suite.toml" stands where a program would, and options may follow it.
+bool names_suite(const split_arguments& split) {
+  return !split.marked && !split.program.empty() && split.program[0].ends_with(".toml");
+}
+
+// The file first, so that what is typed has the last word.
+void parse_with_suite(CLI::App& parser, compare_options& options, split_arguments split) {
+  const std::string path = split.program[0];
+  split.own.insert(split.own.end(), split.program.begin() + 1, split.program.end());
+  options.plan = read_suite(path);
+  options.from_file = true;
+  // Libraries in it start from its folder.
+  const fs::path folder = fs::absolute(path).parent_path();
+  for (std::string& each : options.plan.allocators)
+    if (each.find('/') != std::string::npos)
+      each = (folder / each).string();
+  parse_own(parser, split.own);
+  for (const CLI::Option* each : parser.get_options())
+    if (each->get_group() == "The program" && each->count() > 0)
+      throw command_error(status_usage, fmt::format("{} belongs to one program; write it into '{}'",
+                                                    each->get_name(), path));
+  for (std::string* file : {&options.json, &options.csv, &options.mete_library})
+    if (!file->empty())
+      *file = fs::absolute(*file).string();
+  for (std::string& each : options.plan.allocators)
+    if (each.find('/') != std::string::npos)
+      each = fs::absolute(each).string();
+  // Everything else in it does, too.
+  fs::current_path(folder);
+}
+
+void choose_workloads(compare_options& options) {
+  if (options.only.empty())
+    return;
+  std::vector<workload> chosen;
+  for (const std::string& name : options.only) {
+    const auto found = std::find_if(options.plan.workloads.begin(), options.plan.workloads.end(),
+                                    [&](const workload& each) { return each.name == name; });
+    if (found == options.plan.workloads.end())
+      throw command_error(status_usage, fmt::format("--workload '{}' is not in the suite", name));
+    chosen.push_back(*found);
+  }
+  options.plan.workloads = std::move(chosen);
+}
+
 void parse(CLI::App& parser, compare_options& options, const std::vector<std::string>& arguments) {
+  options.command = "mete compare " + quoted_for_shell(arguments);
   split_arguments split = split_at_program(parser, arguments);
-  parser.parse(std::vector<std::string>(split.own.rbegin(), split.own.rend())); // last one first
-  options.program = std::move(split.program);
-  if (options.program.empty())
-    throw command_error(status_usage, "no program named; try: mete compare -- program args...");
-}
-
-std::optional<std::regex> compile_metric(const std::string& pattern) {
-  if (pattern.empty())
-    return std::nullopt;
-  try {
-    std::regex compiled(pattern, std::regex::ECMAScript);
-    if (compiled.mark_count() != 1)
-      throw command_error(status_usage,
-                          fmt::format("--metric '{}' has {} groups, not one; write the number in "
-                                      "parentheses: 'rate: ([0-9.]+)'",
-                                      pattern, compiled.mark_count()));
-    return compiled;
-  } catch (const std::regex_error& error) {
-    throw command_error(status_usage, fmt::format("--metric '{}' is no regular expression: {}",
-                                                  pattern, error.what()));
+  if (names_suite(split)) {
+    parse_with_suite(parser, options, std::move(split));
+  } else {
+    parse_own(parser, split.own);
+    if (split.program.empty())
+      throw command_error(status_usage, "no program named; try: mete compare -- program args...");
+    if (!options.only.empty())
+      throw command_error(status_usage, "--workload chooses from a suite; name one: suite.toml");
+    options.single.name = fs::path(split.program[0]).filename().string();
+    options.single.program = std::move(split.program);
+    options.plan.title = options.single.name;
+    options.plan.workloads.push_back(options.single);
   }
-}
-
-// The last match counts: programs print progress before the result.
-std::optional<double> find_metric(const std::string& output, const std::regex& pattern) {
-  std::optional<double> found;
-  for (std::sregex_iterator match(output.begin(), output.end(), pattern), end; match != end;
-       ++match) {
-    const std::string text = (*match)[1];
-    char* rest = nullptr;
-    const double value = std::strtod(text.c_str(), &rest);
-    if (!text.empty() && *rest == '\0')
-      found = value;
-  }
-  return found;
-}
-
-// The last lines of what a program printed, on one line.
-std::string tail_of(const std::string& output) {
-  std::string tail = output.substr(output.size() - std::min(output.size(), tail_bytes));
-  while (!tail.empty() && tail.back() == '\n')
-    tail.pop_back();
-  for (std::size_t at = 0; (at = tail.find('\n', at)) != tail.npos; at += 3)
-    tail.replace(at, 1, " | ");
-  return tail.empty() ? "it printed nothing" : "its last words: " + tail;
-}
-
-// Why a run does not count; empty if it does.
-std::string failure_of(const measured_run& run, const candidate& what) {
-  switch (run.end) {
-  case run_end::timed_out:
-    return fmt::format("it took longer than --timeout; {}", tail_of(run.output));
-  case run_end::interrupted:
-    return "interrupted";
-  case run_end::killed:
-    return fmt::format("killed by signal {} ({}); {}", run.status, ::strsignal(run.status),
-                       tail_of(run.output));
-  case run_end::exited:
-    break;
-  }
-  if (run.status != 0)
-    return fmt::format("exit status {}; {}", run.status, tail_of(run.output));
-  if (!what.library.empty() && !run.preloaded_was_mapped)
-    return fmt::format("'{}' was not loaded into it: it may be static, setuid, of another "
-                       "architecture, or drop LD_PRELOAD",
-                       what.library);
-  // The loader takes the preloaded library before all others; without one, what the program brings.
-  if (what.library.empty() && !run.allocators.empty())
-    return fmt::format("the program brings an allocator of its own: {}",
-                       fmt::join(run.allocators, ", "));
-  return {};
+  choose_workloads(options);
+  if (parser.count("--timeout") > 0)
+    for (workload& each : options.plan.workloads)
+      each.timeout = std::chrono::milliseconds(static_cast<long>(options.timeout_seconds * 1000));
 }
 
 std::vector<candidate> find_candidates(const compare_options& options) {
   std::vector<candidate> found;
-  if (options.allocators.empty()) {
+  if (options.plan.allocators.empty()) {
     usual_candidates usual = find_usual_candidates(options.mete_library);
     for (const std::string& line : usual.missing)
       report(compare_name, line);
     return usual.found;
   }
-  for (const std::string& name : options.allocators) {
+  for (const std::string& name : options.plan.allocators) {
     candidate next = find_candidate(name, options.mete_library);
     const bool twice = std::any_of(found.begin(), found.end(),
                                    [&](const candidate& other) { return other.name == next.name; });
@@ -183,10 +207,7 @@ std::vector<candidate> find_candidates(const compare_options& options) {
 class progress {
 public:
   explicit progress(std::size_t steps) : m_steps(steps), m_shown(::isatty(2) != 0) {}
-  ~progress() {
-    if (m_shown)
-      std::fputs("\r\033[K", stderr);
-  }
+  ~progress() { clear(); }
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;
   void next(const std::string& what) {
@@ -194,42 +215,16 @@ public:
     if (m_shown)
       fmt::print(stderr, "\r\033[K[{}/{}] {}", m_step, m_steps, what);
   }
+  void clear() const {
+    if (m_shown)
+      std::fputs("\r\033[K", stderr);
+  }
 
 private:
   std::size_t m_steps;
   std::size_t m_step = 0;
   bool m_shown;
 };
-
-void measure_all(comparison& all, const compare_options& options,
-                 const std::optional<std::regex>& metric) {
-  progress shown((options.runs + options.warmup) * all.candidates.size());
-  for (std::size_t round = 0; round < options.warmup + options.runs; ++round)
-    for (compared_candidate& each : all.candidates) {
-      const bool counts = round >= options.warmup;
-      shown.next(fmt::format("{}, {} {}", each.what.name, counts ? "run" : "warm-up",
-                             counts ? round - options.warmup + 1 : round + 1));
-      judged_run judged;
-      judged.run = run_measured(
-          {options.program, each.what.library,
-           std::chrono::milliseconds(static_cast<long>(options.timeout_seconds * 1000))},
-          &interrupted);
-      if (interrupted != 0)
-        return;
-      if (!counts)
-        continue;
-      judged.round = round - options.warmup + 1;
-      judged.failure = failure_of(judged.run, each.what);
-      if (metric && judged.failure.empty()) {
-        judged.metric = find_metric(judged.run.output, *metric);
-        if (!judged.metric)
-          judged.failure = fmt::format("it printed nothing that matches --metric; {}",
-                                       tail_of(judged.run.output));
-      }
-      judged.run.output.clear();
-      each.runs.push_back(std::move(judged));
-    }
-}
 
 void write_file(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary);
@@ -254,65 +249,126 @@ void check_writable(const std::string& path) {
                         fmt::format("cannot write '{}': {}", path, std::strerror(error)));
 }
 
-bool any_failure(const comparison& all) {
-  for (const compared_candidate& each : all.candidates)
-    for (const judged_run& run : each.runs)
-      if (!run.failure.empty())
-        return true;
-  return false;
-}
-
 void print_machine(const comparison& all) {
   for (const auto& [name, value] : all.machine)
     fmt::print("{:<14}{}\n", name, value);
-  for (const compared_candidate& each : all.candidates)
+  for (const compared_candidate& each : all.workloads[0].candidates)
     fmt::print("{:<14}{}{}{}\n", each.what.name,
-               each.what.library.empty() ? "the C library's malloc" : each.what.library,
+               each.what.as_shipped        ? "what the program brings"
+               : each.what.library.empty() ? "the C library's malloc"
+                                           : each.what.library,
                each.what.version.empty() ? "" : ", version ", each.what.version);
   fmt::print("\n");
 }
 
-int compare(const compare_options& options) {
-  find_program(options.program); // says clearly if there is none
-  const std::optional<std::regex> metric = compile_metric(options.metric);
-  comparison all;
-  all.program = options.program;
-  all.metric = options.metric;
-  all.metric_higher_is_better = !options.lower_is_better;
-  std::vector<std::string> names;
-  for (candidate& each : find_candidates(options)) {
-    names.push_back(each.name);
-    all.candidates.push_back({std::move(each), {}});
+// In a suite, whose workload it is that cannot run is worth knowing.
+prepared_workload prepare_naming(workload& what, bool from_file) {
+  try {
+    return prepare(what);
+  } catch (const command_error& error) {
+    throw command_error(error.status(), from_file ? fmt::format("{}: {}", what.name, error.what())
+                                                  : std::string(error.what()));
   }
+}
+
+comparison prepare_comparison(const compare_options& options,
+                              const std::vector<candidate>& candidates) {
+  comparison all;
+  all.title = options.plan.title;
+  all.command = options.command;
+  all.machine = machine_facts();
+  for (const workload& each : options.plan.workloads) {
+    all.workloads.push_back({each, {}});
+    for (const candidate& what : candidates)
+      all.workloads.back().candidates.push_back({what, {}});
+  }
+  return all;
+}
+
+// Measures everything, shows each workload when it is done, and leaves out what was not begun.
+void measure_all(comparison& all, const compare_options& options,
+                 const std::vector<prepared_workload>& prepared) {
+  const schedule rounds{options.plan.warmup, options.plan.runs};
+  progress shown((rounds.warmup + rounds.runs) * all.workloads.size() *
+                 all.workloads[0].candidates.size());
+  for (std::size_t index = 0; index < all.workloads.size(); ++index) {
+    compared_workload& each = all.workloads[index];
+    const std::string prefix = options.from_file ? each.what.name + ": " : "";
+    measure(
+        each, prepared[index], rounds, [&](const std::string& step) { shown.next(prefix + step); },
+        [&](const std::string& remark) {
+          shown.clear();
+          report(compare_name, prefix + remark);
+        },
+        &interrupted);
+    shown.clear();
+    if (options.from_file)
+      fmt::print("{}\n", each.what.name);
+    fmt::print("{}{}\n\n", table_of(each, ::isatty(1) != 0), verdict_of(each));
+    std::fflush(stdout);
+    if (interrupted != 0) {
+      all.workloads.resize(index + 1);
+      return;
+    }
+  }
+}
+
+void write_files(const comparison& all, const compare_options& options) {
+  const std::string json = json_of(all);
+  if (!options.json.empty())
+    write_file(options.json, json);
+  if (!options.csv.empty())
+    write_file(options.csv, csv_of(all));
+}
+
+bool fails(const comparison& all, const condition& fail_if, const compare_options& options) {
+  bool any = false;
+  for (const compared_workload& each : all.workloads)
+    if (fail_if.holds(each)) {
+      report(compare_name,
+             fmt::format("--fail-if holds{}: {}", options.from_file ? " for " + each.what.name : "",
+                         options.plan.fail_if));
+      any = true;
+    }
+  return any;
+}
+
+int compare(compare_options& options) {
+  std::vector<prepared_workload> prepared;
+  for (workload& each : options.plan.workloads)
+    prepared.push_back(prepare_naming(each, options.from_file));
+  const std::vector<candidate> candidates = find_candidates(options);
   std::optional<condition> fail_if;
-  if (!options.fail_if.empty())
-    fail_if.emplace(options.fail_if, names);
+  if (!options.plan.fail_if.empty()) {
+    std::vector<std::string> names;
+    for (const candidate& each : candidates)
+      names.push_back(each.name);
+    fail_if.emplace(options.plan.fail_if, names);
+  }
   check_writable(options.json);
   check_writable(options.csv);
-  all.machine = machine_facts();
 
   struct sigaction on_interrupt {};
   on_interrupt.sa_handler = note_interrupt;
   ::sigaction(SIGINT, &on_interrupt, nullptr);
   ::sigaction(SIGTERM, &on_interrupt, nullptr);
+  comparison all = prepare_comparison(options, candidates);
   print_machine(all);
   std::fflush(stdout);
-  measure_all(all, options, metric);
-
-  fmt::print("{}", table_of(all, ::isatty(1) != 0));
-  if (!options.json.empty())
-    write_file(options.json, json_of(all));
-  if (!options.csv.empty())
-    write_file(options.csv, csv_of(all));
+  measure_all(all, options, prepared);
+  if (all.workloads.size() > 1)
+    fmt::print("{}{}\n", table_of_means(all), verdict_of(all));
+  write_files(all, options);
   if (interrupted != 0) {
     report(compare_name, "interrupted; what was measured so far is above");
     return 128 + SIGINT;
   }
-  if (fail_if && fail_if->holds(all)) {
-    report(compare_name, fmt::format("--fail-if holds: {}", options.fail_if));
+  if (fail_if && fails(all, *fail_if, options))
     return status_worse;
-  }
-  return any_failure(all) ? status_worse : 0;
+  const bool any_failure =
+      std::any_of(all.workloads.begin(), all.workloads.end(),
+                  [](const compared_workload& each) { return count_failures(each) != 0; });
+  return any_failure ? status_worse : 0;
 }
 
 } // namespace

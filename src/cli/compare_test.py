@@ -9,7 +9,9 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 import unittest
 
@@ -17,11 +19,25 @@ import run_test_support as support
 from run_test_support import build, write
 
 BEHAVE = r"""
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/socket.h>
+static void serve(int port) {
+  struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons(port)};
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int one = 1, server = socket(AF_INET, SOCK_STREAM, 0);
+  setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (bind(server, (struct sockaddr *)&where, sizeof where)) { perror("bind"); exit(1); }
+  usleep(200000); /* bound, not yet ready */
+  listen(server, 5);
+  puts("now listening"); fflush(stdout);
+  for (;;) { int guest = accept(server, NULL, NULL); write(guest, "answer 7\n", 9); close(guest); }
+}
 static int is(char **argv, const char *what) { return strcmp(argv[1], what) == 0; }
 int main(int argc, char **argv) {
   if (is(argv, "sleep")) usleep(atof(argv[2]) * 1e6);
@@ -36,6 +52,12 @@ int main(int argc, char **argv) {
   if (is(argv, "crash")) { puts("about to crash"); fflush(stdout); raise(SIGSEGV); }
   if (is(argv, "crash-preloaded") && getenv("LD_PRELOAD")) raise(SIGABRT);
   if (is(argv, "flood")) for (int i = 0; i < 300000; ++i) puts("0123456789012345678901234567890");
+  if (is(argv, "serve")) serve(atoi(argv[2]));
+  if (is(argv, "serve-stubborn")) { signal(SIGTERM, SIG_IGN); serve(atoi(argv[2])); }
+  if (is(argv, "serve-then-crash")) { alarm(1); serve(atoi(argv[2])); }
+  if (is(argv, "daemon") && fork() == 0) { setsid(); if (fork() == 0) sleep(600); }
+  if (is(argv, "preloaded-says-else")) puts(getenv("LD_PRELOAD") ? "41" : "42");
+  if (is(argv, "echo")) { char line[100]; while (fgets(line, sizeof line, stdin)) fputs(line, stdout); }
   if (is(argv, "stubborn")) { signal(SIGTERM, SIG_IGN); signal(SIGINT, SIG_IGN); sleep(600); }
   if (is(argv, "log")) {
     FILE *log = fopen(argv[2], "a");
@@ -80,7 +102,8 @@ class CompareTest(unittest.TestCase):
                                               str(warmup), "--json", self.json, *options])
         self.assertEqual(result.returncode, status, result.stderr + result.stdout)
         with open(self.json, encoding="utf-8") as file:
-            return {each["name"]: each for each in json.load(file)["candidates"]}, result
+            workload, = json.load(file)["workloads"]
+        return {each["name"]: each for each in workload["candidates"]}, result
 
     def check_refused(self, result, status, *words):
         """One line on standard error that names everything in `words`, and nothing was run."""
@@ -173,12 +196,197 @@ class Proof(CompareTest):
         self.assertEqual(candidates["glibc"]["runs"][0]["failure"], "")
         self.assertRegex(result.stdout, r"(?m)^mete +failed$")
 
-    def test_a_program_that_brings_its_allocator(self):
+    def test_glibc_comes_before_what_a_program_brings(self):
         other = build("libjemalloc.so.2", support.STAND_IN, "-shared", "-fPIC")
         program = build("brings_one", BEHAVE, "-Wl,--no-as-needed", other)
-        candidates, _ = self.measure(program, "exit", "0", runs=1, status=1)
-        self.assertIn("brings an allocator of its own", candidates["glibc"]["runs"][0]["failure"])
-        self.assertEqual(candidates["mete"]["runs"][0]["failure"], "")
+        candidates, result = self.measure(program, "exit", "0", runs=1,
+                                          allocators="glibc,mete,as-shipped")
+        self.assertIn("libc.so.6", candidates["glibc"]["library"])
+        self.assertIn(f"brings {other}", result.stderr)
+        self.assertEqual(candidates["as-shipped"]["library"], "")
+        self.assertEqual(candidates["as-shipped"]["runs"][0]["allocators"], [other])
+
+
+class Results(CompareTest):
+    """--check, --input, --scratch, --setup."""
+
+    def test_another_result_is_a_failure(self):
+        candidates, _ = self.measure(self.behave, "preloaded-says-else", runs=2, status=1,
+                                     options=["--check", "cat"])
+        self.assertEqual([run["failure"] for run in candidates["glibc"]["runs"]], ["", ""])
+        for run in candidates["mete"]["runs"]:
+            self.assertRegex(run["failure"], "differs.*42.*41")
+
+    def test_the_same_result_is_none(self):
+        candidates, _ = self.measure(self.behave, "print", "42", runs=2,
+                                     options=["--check", "grep -q 42"])
+        self.assertEqual(candidates["mete"]["runs"][1]["failure"], "")
+
+    def test_a_check_that_fails(self):
+        candidates, _ = self.measure(self.behave, "print", "42", runs=1, status=1,
+                                     options=["--check", "echo wrong; exit 3"])
+        self.assertIn("--check: exit status 3; its last words: wrong",
+                      candidates["glibc"]["runs"][0]["failure"])
+
+    def test_input(self):
+        path = write("input", "rate 12\n")
+        candidates, _ = self.measure(self.behave, "echo", runs=1,
+                                     options=["--input", path, "--metric", "rate ([0-9]+)"])
+        self.assertEqual(candidates["mete"]["runs"][0]["metric"], 12)
+
+    def test_each_run_gets_an_empty_folder_and_its_setup(self):
+        candidates, _ = self.measure(
+            "sh", "-c", "pwd; cat prepared; ls | wc -l; touch left; exit 0", runs=2,
+            options=["--scratch", "--setup", "echo 5 >prepared", "--metric", r"\n([0-9]+)\n$"])
+        self.assertEqual([run["metric"] for run in candidates["mete"]["runs"]], [1, 1])
+
+    def test_a_setup_that_fails(self):
+        candidates, _ = self.measure(self.behave, "exit", "0", runs=1, status=1,
+                                     options=["--setup", "echo no data; exit 1"])
+        self.assertIn("--setup: exit status 1; its last words: no data",
+                      candidates["glibc"]["runs"][0]["failure"])
+
+    def test_what_setup_starts_is_ended(self):
+        self.measure(self.behave, "exit", "0", runs=1,
+                     options=["--setup", f"{self.behave} daemon"])
+        self.assertEqual(running(self.behave, "daemon"), [])
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+ASK = ("{python} -c \"import socket; s = socket.create_connection(('127.0.0.1', {port})); "
+       "print('got', s.recv(99).decode())\"")
+
+
+class Servers(CompareTest):
+    def serve(self, *options, how="serve", client=None, runs=1, status=0):
+        port = free_port()
+        client = client or ASK.format(python=sys.executable, port=port)
+        return self.measure(self.behave, how, str(port), runs=runs, status=status,
+                            options=["--client", client,
+                                     *(each.replace("PORT", str(port)) for each in options)])
+
+    def check_served(self, candidates):
+        for each in candidates.values():
+            for run in each["runs"]:
+                self.assertEqual(run["failure"], "")
+                self.assertEqual(run["metric"], 7)
+        self.assertEqual(running(self.behave, "serve"), [])
+
+    def test_the_client_starts_when_the_server_listens(self):
+        candidates, _ = self.serve("--metric", "got answer ([0-9]+)", runs=2)
+        self.check_served(candidates)
+        # The client's time: not the 0.2 s before it.
+        candidates, _ = self.serve(client="sleep 0.05")
+        self.assertTrue(0.05 <= candidates["mete"]["runs"][0]["time"] < 0.2)
+
+    def test_a_port_or_a_line_is_awaited(self):
+        self.check_served(self.serve("--metric", "got answer ([0-9]+)", "--ready-port", "PORT")[0])
+        self.check_served(self.serve("--metric", "got answer ([0-9]+)", "--ready-line",
+                                     "^now listen")[0])
+
+    def test_another_port_is_not_enough(self):
+        candidates, _ = self.serve("--ready-port", str(free_port()), "--timeout", "1", status=1)
+        self.assertIn("not ready in time", candidates["glibc"]["runs"][0]["failure"])
+        self.assertEqual(running(self.behave, "serve"), [])
+
+    def test_a_client_that_fails(self):
+        candidates, _ = self.serve(client="echo refused; exit 4", status=1)
+        self.assertIn("the client: exit status 4; its last words: refused",
+                      candidates["glibc"]["runs"][0]["failure"])
+
+    def test_a_server_that_ends_by_itself(self):
+        candidates, _ = self.serve(how="serve-then-crash", client="sleep 60", status=1)
+        self.assertRegex(candidates["glibc"]["runs"][0]["failure"],
+                         "server ended before its client: killed by signal 14.*now listening")
+        self.assertEqual(running("sleep", "60"), [])
+
+    def test_a_server_that_does_not_stop(self):
+        port = free_port()
+        candidates, _ = self.measure(self.behave, "serve-stubborn", str(port), runs=1, status=1,
+                                     options=["--client", "true"], allocators="glibc")
+        self.assertIn("did not end within 10 s", candidates["glibc"]["runs"][0]["failure"])
+        self.assertEqual(running(self.behave, "serve-stubborn"), [])
+
+
+class Suites(CompareTest):
+    SUITE = """
+title = "Both"
+allocators = ["glibc", "mete"]
+runs = 2
+warmup = 0
+[[workload]]
+name = "first"
+program = ["{behave}", "sleep", "0.05"]
+[[workload]]
+name = "second"
+program = ["./here", "print", "17"]
+metric = '^([0-9]+)$'
+environment = {{ LETTER = "x" }}
+"""
+
+    def setUp(self):
+        self.folder = os.path.join(support.FOLDER, "suite")
+        os.makedirs(self.folder, exist_ok=True)
+        self.path = os.path.join(self.folder, "both.toml")
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write(self.SUITE.format(behave=self.behave))
+        if not os.path.exists(os.path.join(self.folder, "here")):
+            os.symlink(self.behave, os.path.join(self.folder, "here"))
+
+    def run_suite(self, *options, status=0, path=None):
+        result = subprocess.run([support.METE, "compare", path or self.path, *options], text=True,
+                                capture_output=True, timeout=120, cwd=support.FOLDER)
+        self.assertEqual(result.returncode, status, result.stderr + result.stdout)
+        return result
+
+    def test_all_workloads_in_one_file(self):
+        result = self.run_suite("--json", "suite.json", "--csv", "suite.csv")
+        with open(os.path.join(support.FOLDER, "suite.json"), encoding="utf-8") as file:
+            document = json.load(file)
+        self.assertEqual(document["title"], "Both")
+        self.assertEqual([each["name"] for each in document["workloads"]], ["first", "second"])
+        second = document["workloads"][1]["candidates"]
+        self.assertEqual([run["metric"] for run in second[1]["runs"]], [17, 17])
+        self.assertEqual([each["name"] for each in document["means"]], ["mete"])
+        self.assertIn("LETTER=x", second[1]["command"])
+        self.assertIn("Geometric means", result.stdout)
+        with open(os.path.join(support.FOLDER, "suite.csv"), encoding="utf-8") as file:
+            self.assertEqual(sum(1 for _ in file), 1 + 2 * 2 * 2)
+
+    def test_what_is_typed_has_the_last_word(self):
+        self.run_suite("-n", "1", "-a", "glibc", "-w", "second", "--json", "suite.json")
+        with open(os.path.join(support.FOLDER, "suite.json"), encoding="utf-8") as file:
+            workload, = json.load(file)["workloads"]
+        candidate, = workload["candidates"]
+        self.assertEqual((workload["name"], len(candidate["runs"])), ("second", 1))
+
+    def test_the_command_repeats_a_run(self):
+        self.run_suite("-n", "1", "-w", "second", "--json", "suite.json")
+        with open(os.path.join(support.FOLDER, "suite.json"), encoding="utf-8") as file:
+            workload, = json.load(file)["workloads"]
+        for candidate in workload["candidates"]:
+            output = subprocess.run(["sh", "-c", candidate["command"]], capture_output=True,
+                                    text=True, cwd=self.folder).stdout
+            self.assertEqual(output, "17\nand more\n")
+
+    def test_a_condition_names_its_workload(self):
+        result = self.run_suite("-n", "1", "--fail-if", "glibc.time > 0.04", status=1)
+        self.assertIn("--fail-if holds for first", result.stderr)
+        self.assertNotIn("for second", result.stderr)
+
+    def test_mistakes_are_one_line(self):
+        bad = write("bad.toml", "runs = 1\ncolour = 2\n")
+        self.check_refused(self.run_suite(path=bad, status=2), 2, "bad.toml:2:1", "colour")
+        self.check_refused(self.run_suite(path="none.toml", status=2), 2, "none.toml")
+        self.check_refused(self.run_suite("--metric", "(1)", status=2), 2, "--metric", "both.toml")
+        self.check_refused(self.run_suite("-w", "third", status=2), 2, "third")
+        lost = write("lost.toml", "[[workload]]\nname = 'x'\nprogram = ['./lost']\n")
+        self.check_refused(self.run_suite(path=lost, status=127), 127, "x: ", "./lost")
 
 
 class Failures(CompareTest):
@@ -212,6 +420,22 @@ class Failures(CompareTest):
 
     def test_nothing_is_left_running(self):
         self.measure("sh", "-c", f"{self.behave} stubborn & exit 0", runs=1)
+        self.assertEqual(running(self.behave, "stubborn"), [])
+
+    def test_not_even_in_a_session_of_its_own(self):
+        self.measure(self.behave, "daemon", runs=1)
+        self.assertEqual(running(self.behave, "daemon"), [])
+
+    def test_a_kill_takes_the_program_along(self):
+        with subprocess.Popen([support.METE, "compare", "-a", "glibc", "--", self.behave,
+                               "stubborn"], stdout=subprocess.PIPE) as process:
+            while not running(self.behave, "stubborn"):
+                time.sleep(0.01)
+            process.kill()
+        for _ in range(100):
+            if not running(self.behave, "stubborn"):
+                break
+            time.sleep(0.01)
         self.assertEqual(running(self.behave, "stubborn"), [])
 
     def test_an_interrupt_shows_what_there_is(self):
@@ -254,6 +478,10 @@ class BadInput(CompareTest):
         self.refuse(2, "/no/folder/x", options=["-a", "glibc", "--json", "/no/folder/x"])
         self.refuse(2, "--runs", options=["-n", "0"])
         self.refuse(2, "--timeout", options=["--timeout", "-1"])
+        self.refuse(2, "/no/input", options=["--input", "/no/input"])
+        self.refuse(2, "--client", options=["--ready-port", "7000"])
+        self.refuse(2, "--ready-line", options=["--client", "true", "--ready-line", "("])
+        self.refuse(2, "--workload", options=["--workload", "x"])
         self.refuse(2, "mete compare --help", options=["--no-such-option"])
 
     def test_no_program(self):

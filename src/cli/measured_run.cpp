@@ -3,23 +3,17 @@
 
 #include "cli/candidate.hpp"
 #include "cli/command.hpp"
-#include "cli/process.hpp"
+#include "cli/listening.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
-#include <optional>
 #include <poll.h>
-#include <string_view>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,31 +24,11 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds sample_interval{10};
+constexpr milliseconds ready_interval{5};
+constexpr milliseconds time_to_get_ready{60000}; // where no timeout is set
+constexpr milliseconds time_to_stop{10000};
 constexpr unsigned samples_per_look_at_lazily_freed = 10;
 constexpr std::size_t max_samples = 2000; // then every second one goes, and the interval doubles
-constexpr std::size_t max_output_bytes = std::size_t{1} << 20;
-
-class descriptor {
-public:
-  explicit descriptor(int number = -1) : m_number(number) {}
-  ~descriptor() { close(); }
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  void close() {
-    if (m_number >= 0)
-      ::close(m_number);
-    m_number = -1;
-  }
-  int number() const { return m_number; }
-
-private:
-  int m_number;
-};
-
-std::string read_file(const std::string& path) {
-  const descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  return read_all(file.number());
-}
 
 // The figure in KiB behind `name` in a text like /proc/PID/status; 0 if it is not there.
 std::size_t kibibytes_behind(const std::string& text, const char* name) {
@@ -69,111 +43,48 @@ double seconds_between(steady_clock::time_point from, steady_clock::time_point t
   return std::chrono::duration<double>(to - from).count();
 }
 
-// What the child does until it is the program. `gate`: it waits there until it is watched;
-// `trouble` tells the parent why there was no exec.
-[[noreturn]] void become(const run_request& request, int gate, int trouble, int output) {
-  char go = 0;
-  while (::read(gate, &go, 1) < 0 && errno == EINTR) {
-  }
-  ::setpgid(0, 0);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  const int nothing = ::open("/dev/null", O_RDONLY);
-  ::dup2(nothing, 0);
-  ::dup2(output, 1);
-  ::dup2(output, 2);
-  if (request.library.empty())
-    ::unsetenv("LD_PRELOAD");
-  else
-    ::setenv("LD_PRELOAD", request.library.c_str(), 1);
-  std::vector<std::string> arguments = request.program;
-  ::execvp(request.program[0].c_str(), pointers_to(arguments).data());
-  const int error = errno;
-  (void)!::write(trouble, &error, sizeof error);
-  ::_exit(status_not_found);
+// How a server ends that was asked to with SIGTERM: by itself, by the signal, or as a shell says
+// that.
+bool ended_as_asked(int wait_status) {
+  return wait_status == 0 || (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM) ||
+         (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 128 + SIGTERM);
 }
-
-// While it lives, SIGCHLD arrives as something to read.
-class child_signals {
-public:
-  child_signals() {
-    sigset_t wanted;
-    ::sigemptyset(&wanted);
-    ::sigaddset(&wanted, SIGCHLD);
-    ::sigprocmask(SIG_BLOCK, &wanted, &m_before);
-    m_number = ::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
-  }
-  ~child_signals() {
-    ::close(m_number);
-    ::sigprocmask(SIG_SETMASK, &m_before, nullptr);
-  }
-  child_signals(const child_signals&) = delete;
-  child_signals& operator=(const child_signals&) = delete;
-  int number() const { return m_number; }
-  void take() const {
-    signalfd_siginfo ignored;
-    while (::read(m_number, &ignored, sizeof ignored) > 0) {
-    }
-  }
-
-private:
-  sigset_t m_before{};
-  int m_number = -1;
-};
 
 class follower {
 public:
   follower(const run_request& request, const volatile int* stop)
-      : m_request(request), m_stop(stop) {}
+      : m_request(request), m_stop(stop), m_program(request.program) {}
+  ~follower() { end_all_children(); }
+  follower(const follower&) = delete;
+  follower& operator=(const follower&) = delete;
 
   measured_run follow() {
-    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     start();
-    while (!reap())
+    while (!reap()) {
+      proceed();
       wait_a_little();
-    drain_output();
+    }
+    m_program.drain_output();
+    m_result.output = m_program.output();
     return std::move(m_result);
   }
 
 private:
+  enum class phase { running, starting, serving, stopping };
+
   void start() {
-    int gate[2], trouble[2], output[2];
-    if (::pipe2(gate, O_CLOEXEC) != 0 || ::pipe2(trouble, O_CLOEXEC) != 0 ||
-        ::pipe2(output, O_CLOEXEC | O_NONBLOCK) != 0)
-      throw command_error(status_failed, fmt::format("no pipe: {}", std::strerror(errno)));
-    ::fcntl(output[1], F_SETFL, 0); // the program expects a pipe that blocks
-    const descriptor gate_in(gate[0]), gate_out(gate[1]), trouble_in(trouble[0]);
-    descriptor trouble_out(trouble[1]), output_in(output[1]);
-    m_output.emplace(output[0]);
-    m_process = ::fork();
-    if (m_process < 0)
-      throw command_error(status_failed, fmt::format("no process: {}", std::strerror(errno)));
-    if (m_process == 0)
-      become(m_request, gate[0], trouble[1], output[1]);
-    ::setpgid(m_process, m_process);
-    if (::ptrace(PTRACE_SEIZE, m_process, nullptr, reinterpret_cast<void*>(PTRACE_O_TRACEEXIT)) !=
-        0) {
-      const int error = errno;
-      end_group(SIGKILL);
-      ::waitpid(m_process, nullptr, 0);
+    if (::ptrace(PTRACE_SEIZE, m_program.id(), nullptr,
+                 reinterpret_cast<void*>(PTRACE_O_TRACEEXIT)) != 0)
       throw command_error(status_failed,
                           fmt::format("the program cannot be watched: {}; allow ptrace, for "
                                       "instance with: sysctl kernel.yama.ptrace_scope=1",
-                                      std::strerror(error)));
-    }
+                                      std::strerror(errno)));
     m_begin = m_next_sample = steady_clock::now();
-    (void)!::write(gate_out.number(), "", 1);
-    trouble_out.close();
-    output_in.close();
-    int error = 0;
-    if (::read(trouble_in.number(), &error, sizeof error) == sizeof error) {
-      while (!reap()) {
-      }
-      throw command_error(
-          error == ENOENT ? status_not_found : status_not_executable,
-          fmt::format("cannot execute '{}': {}", m_request.program[0], std::strerror(error)));
-    }
+    if (m_request.timeout.count() != 0)
+      m_deadline = m_begin + m_request.timeout;
+    else if (m_phase == phase::starting)
+      m_deadline = m_begin + time_to_get_ready;
+    m_program.let_go();
   }
 
   // Handles what the process has reported; true when it has ended.
@@ -181,7 +92,7 @@ private:
     for (;;) {
       int status = 0;
       rusage used{};
-      const pid_t who = ::wait4(m_process, &status, WNOHANG | __WALL, &used);
+      const pid_t who = ::wait4(m_program.id(), &status, WNOHANG | __WALL, &used);
       if (who == 0 || (who < 0 && errno == EINTR))
         return false;
       if (who < 0)
@@ -194,28 +105,30 @@ private:
       if (event == PTRACE_EVENT_EXIT)
         look_before_the_end();
       const long deliver = event == 0 ? WSTOPSIG(status) : 0;
-      ::ptrace(event == PTRACE_EVENT_STOP ? PTRACE_LISTEN : PTRACE_CONT, m_process, nullptr,
+      ::ptrace(event == PTRACE_EVENT_STOP ? PTRACE_LISTEN : PTRACE_CONT, m_program.id(), nullptr,
                reinterpret_cast<void*>(event == PTRACE_EVENT_STOP ? 0 : deliver));
     }
   }
 
   void look_before_the_end() {
     const auto begin = steady_clock::now();
-    const std::string maps = read_file(fmt::format("/proc/{}/maps", m_process));
+    const std::string maps = read_file(fmt::format("/proc/{}/maps", m_program.id()));
     m_result.mappings = static_cast<int>(std::count(maps.begin(), maps.end(), '\n'));
     m_result.allocators = allocators_in_maps(maps);
-    if (!m_request.library.empty()) {
+    if (const std::string& preload = m_request.program.preload; !preload.empty()) {
       std::error_code error;
-      const std::string real = std::filesystem::canonical(m_request.library, error).string();
+      const std::string real = std::filesystem::canonical(preload, error).string();
       m_result.preloaded_was_mapped = maps.find(" " + real + "\n") != maps.npos;
     }
     m_result.peak_bytes =
-        kibibytes_behind(read_file(fmt::format("/proc/{}/status", m_process)), "VmHWM:") * 1024;
+        kibibytes_behind(read_file(fmt::format("/proc/{}/status", m_program.id())), "VmHWM:") *
+        1024;
     m_paused += seconds_between(begin, steady_clock::now());
   }
 
   void finish(int status, const rusage& used) {
-    m_result.wall_seconds = seconds_between(m_begin, steady_clock::now()) - m_paused;
+    if (m_request.client.empty())
+      m_result.wall_seconds = seconds_between(m_begin, steady_clock::now()) - m_paused;
     m_result.user_seconds = seconds_of(used.ru_utime);
     m_result.system_seconds = seconds_of(used.ru_stime);
     m_result.page_faults = used.ru_minflt + used.ru_majflt;
@@ -226,53 +139,107 @@ private:
       m_result.peak_bytes =
           std::max(m_result.peak_bytes, static_cast<std::size_t>(used.ru_maxrss) * 1024);
     m_result.context_switches = used.ru_nvcsw + used.ru_nivcsw;
-    m_result.status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
-    if (m_ended_by)
+    judge_end(status);
+  }
+
+  void judge_end(int status) {
+    if (m_ended_by) {
       m_result.end = *m_ended_by;
-    else
+      if (m_ended_by == run_end::client_failed)
+        return; // whose status it is
+    } else if (m_phase == phase::starting || m_phase == phase::serving) {
+      m_result.end = run_end::ended_before_client;
+    } else if (m_phase == phase::stopping && ended_as_asked(status)) {
+      m_result.end = run_end::exited;
+      status = 0;
+    } else {
       m_result.end = WIFEXITED(status) ? run_end::exited : run_end::killed;
-    end_those_left_behind();
-  }
-
-  // What the program started and did not wait for. It is this process's child now, so one can wait
-  // for its end.
-  void end_those_left_behind() const {
-    end_group(SIGKILL);
-    while (::waitpid(-m_process, nullptr, __WALL) > 0 || errno == EINTR) {
     }
+    m_result.wait_status = status;
   }
 
-  // Until something is to be done: output, a sample, the timeout, or the process itself, whose
-  // reports come as SIGCHLD.
-  void wait_a_little() {
+  // Does what the time has come for.
+  void proceed() {
     const auto now = steady_clock::now();
-    if (*m_stop != 0 && !m_ended_by)
+    if (*m_stop != 0)
       end_early(run_end::interrupted);
-    if (m_request.timeout.count() != 0 && now - m_begin > m_request.timeout && !m_ended_by)
-      end_early(run_end::timed_out);
+    if (now > m_deadline)
+      end_early(m_phase == phase::starting ? run_end::never_ready : run_end::timed_out);
     if (now >= m_next_sample) {
       take_sample(seconds_between(m_begin, now));
       m_next_sample = now + m_interval;
     }
-    const auto rest = std::chrono::ceil<milliseconds>(m_next_sample - now);
-    pollfd both[2] = {{m_signals.number(), POLLIN, 0},
-                      {m_output_ended ? -1 : m_output->number(), POLLIN, 0}};
-    ::poll(both, 2, static_cast<int>(std::max<long>(rest.count(), 0)));
+    if (m_phase == phase::starting && !m_ended_by && is_ready())
+      start_client();
+    if (m_phase == phase::serving)
+      look_at_client();
+    if (m_phase == phase::stopping && now > m_stop_until)
+      end_early(run_end::would_not_stop);
+  }
+
+  bool is_ready() const {
+    if (m_request.ready_line)
+      return std::regex_search(m_program.output(), *m_request.ready_line);
+    std::vector<pid_t> processes = descendants_of(m_program.id());
+    processes.push_back(m_program.id());
+    return listens(processes, m_request.ready_port);
+  }
+
+  void start_client() {
+    m_client.emplace(shell_request(m_request.client, m_request.program));
+    if (m_request.timeout.count() == 0)
+      m_deadline = steady_clock::time_point::max();
+    m_client_begin = steady_clock::now();
+    m_client->let_go();
+    m_phase = phase::serving;
+  }
+
+  void look_at_client() {
+    m_client->drain_output();
+    int status = 0;
+    if (::waitpid(m_client->id(), &status, WNOHANG) != m_client->id())
+      return;
+    m_result.wall_seconds = seconds_between(m_client_begin, steady_clock::now());
+    m_client->drain_output();
+    m_result.client_output = m_client->output();
+    m_phase = phase::stopping;
+    m_stop_until = steady_clock::now() + time_to_stop;
+    if (status != 0) {
+      m_result.wait_status = status;
+      end_early(run_end::client_failed);
+    } else {
+      ::kill(m_program.id(), SIGTERM);
+    }
+  }
+
+  // Until something is to be done: output, a sample, the timeout, or the end of a process, which
+  // is told as SIGCHLD.
+  void wait_a_little() {
+    auto until = m_next_sample;
+    if (m_phase == phase::starting)
+      until = std::min(until, steady_clock::now() + ready_interval);
+    const auto rest = std::chrono::ceil<milliseconds>(until - steady_clock::now());
+    pollfd all[3] = {{m_signals.number(), POLLIN, 0},
+                     {m_program.output_descriptor(), POLLIN, 0},
+                     {m_client ? m_client->output_descriptor() : -1, POLLIN, 0}};
+    ::poll(all, 3, static_cast<int>(std::max<long>(rest.count(), 0)));
     m_signals.take();
-    if (both[1].revents != 0)
-      drain_output();
+    if (all[1].revents != 0)
+      m_program.drain_output();
+    if (all[2].revents != 0)
+      m_client->drain_output();
   }
 
   void end_early(run_end why) {
+    if (m_ended_by)
+      return;
     m_ended_by = why;
-    end_group(SIGKILL);
+    m_program.signal_group(SIGKILL);
   }
-
-  void end_group(int signal) const { ::kill(-m_process, signal); }
 
   void take_sample(double second) {
     // The second number of statm: resident pages. Cheap, unlike smaps_rollup.
-    const std::string statm = read_file(fmt::format("/proc/{}/statm", m_process));
+    const std::string statm = read_file(fmt::format("/proc/{}/statm", m_program.id()));
     const std::size_t blank = statm.find(' ');
     if (blank == statm.npos)
       return;
@@ -281,9 +248,10 @@ private:
     sample.resident_bytes = std::strtoull(statm.c_str() + blank, nullptr, 10) *
                             static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     if (m_looks++ % samples_per_look_at_lazily_freed == 0)
-      m_lazily_freed = kibibytes_behind(read_file(fmt::format("/proc/{}/smaps_rollup", m_process)),
-                                        "LazyFree:") *
-                       1024;
+      m_lazily_freed =
+          kibibytes_behind(read_file(fmt::format("/proc/{}/smaps_rollup", m_program.id())),
+                           "LazyFree:") *
+          1024;
     sample.lazily_freed_bytes = m_lazily_freed;
     m_result.memory.push_back(sample);
     if (m_result.memory.size() < max_samples)
@@ -294,35 +262,22 @@ private:
     m_interval *= 2;
   }
 
-  void drain_output() {
-    std::array<char, 65536> buffer;
-    for (;;) {
-      const ssize_t count = ::read(m_output->number(), buffer.data(), buffer.size());
-      if (count < 0 && errno == EINTR)
-        continue;
-      if (count <= 0) {
-        m_output_ended = count == 0;
-        return;
-      }
-      m_result.output.append(buffer.data(), static_cast<std::size_t>(count));
-      if (m_result.output.size() > 2 * max_output_bytes)
-        m_result.output.erase(0, m_result.output.size() - max_output_bytes);
-    }
-  }
-
   const child_signals m_signals;
   const run_request& m_request;
   const volatile int* m_stop;
-  std::optional<descriptor> m_output;
-  pid_t m_process = -1;
+  child_process m_program;
+  std::optional<child_process> m_client;
+  phase m_phase = m_request.client.empty() ? phase::running : phase::starting;
   measured_run m_result;
   steady_clock::time_point m_begin;
+  steady_clock::time_point m_client_begin;
+  steady_clock::time_point m_stop_until;
+  steady_clock::time_point m_deadline = steady_clock::time_point::max();
   steady_clock::time_point m_next_sample;
   milliseconds m_interval = sample_interval;
   double m_paused = 0;
   unsigned m_looks = 0;
   std::size_t m_lazily_freed = 0;
-  bool m_output_ended = false;
   std::optional<run_end> m_ended_by;
 };
 

@@ -5,20 +5,30 @@
 // own (VmHWM), or that of a process it has waited for. wait4() alone would not do: what it calls
 // the maximum includes this command's size before the exec.
 //
+// A server has a client: a command that starts when the server is ready, and with whose end the
+// server is asked to end (SIGTERM). The time is then the client's, all else the server's.
+//
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "cli/child_process.hpp"
+
 #include <chrono>
 #include <cstddef>
+#include <optional>
+#include <regex>
 #include <string>
 #include <vector>
 
 namespace mete::cli {
 
 struct run_request {
-  std::vector<std::string> program;     // what is executed, then its arguments
-  std::string library;                  // preloaded; empty: nothing is
+  child_request program;
   std::chrono::milliseconds timeout{0}; // 0: none
+  std::string client{};                 // for the shell; empty: it is no server
+  // When the server is ready: when it has printed this, or else listens on that port; 0: any.
+  std::optional<std::regex> ready_line{};
+  int ready_port = 0;
 };
 
 // Resident memory at one moment. `lazily_freed` is given back already, but the kernel has not
@@ -29,11 +39,20 @@ struct memory_sample {
   std::size_t lazily_freed_bytes = 0;
 };
 
-enum class run_end { exited, killed, timed_out, interrupted };
+enum class run_end {
+  exited, // a server: because it was asked to
+  killed,
+  timed_out,
+  interrupted,
+  never_ready,         // the server
+  ended_before_client, // likewise
+  client_failed,
+  would_not_stop // though it was asked to
+};
 
 struct measured_run {
   run_end end = run_end::exited;
-  int status = 0; // exit status, or the signal
+  int wait_status = 0; // the program's, or the client's that failed
   double wall_seconds = 0;
   double user_seconds = 0;
   double system_seconds = 0;
@@ -44,11 +63,12 @@ struct measured_run {
   std::vector<std::string> allocators; // allocator libraries in it at the end, by path
   bool preloaded_was_mapped = false;
   std::vector<memory_sample> memory;
-  std::string output; // both streams, the last MiB
+  std::string output;        // both streams, the last MiB
+  std::string client_output; // likewise
 };
 
-// Runs it to its end. Whoever sets `*stop` ends it early, with everything in its process group.
-// Throws command_error if it cannot be started or watched.
+// Runs it to its end. Whoever sets `*stop` ends it early. What was started and is still there then
+// is ended too. Throws command_error if it cannot be started or watched.
 measured_run run_measured(const run_request& request, const volatile int* stop);
 
 } // namespace mete::cli

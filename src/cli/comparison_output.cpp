@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+#include "cli/comparison_output.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace mete::cli {
+namespace {
+
+const figure& time_figure() {
+  return *figure_called("time");
+}
+const figure& memory_figure() {
+  return *figure_called("memory");
+}
+const figure& metric_figure() {
+  return *figure_called("metric");
+}
+
+std::string precise(double value) {
+  return value >= 1000 ? fmt::format("{:.0f}", value) : fmt::format("{:.4g}", value);
+}
+
+// "0.49 *": the ratio, and whether it means anything. Empty for the first candidate.
+std::string ratio_text(const std::optional<ratio_estimate>& ratio) {
+  if (!ratio)
+    return "";
+  const bool clear = ratio->meaning == verdict::lower || ratio->meaning == verdict::higher;
+  return fmt::format("{:.2f}{}", ratio->ratio, clear ? "*" : " ");
+}
+
+struct colour {
+  const char* begin;
+  const char* end;
+};
+
+// Lower is better for every figure but, perhaps, the metric.
+colour colour_of(const std::optional<ratio_estimate>& ratio, bool higher_is_better, bool colours) {
+  if (!colours || !ratio || (ratio->meaning != verdict::lower && ratio->meaning != verdict::higher))
+    return {"", ""};
+  const bool better = (ratio->meaning == verdict::higher) == higher_is_better;
+  return {better ? "\033[32m" : "\033[31m", "\033[0m"};
+}
+
+std::string failures_of(const compared_candidate& each) {
+  const auto failed = std::find_if(each.runs.begin(), each.runs.end(),
+                                   [](const judged_run& run) { return !run.failure.empty(); });
+  if (failed == each.runs.end())
+    return "";
+  const auto count = std::count_if(each.runs.begin(), each.runs.end(),
+                                   [](const judged_run& run) { return !run.failure.empty(); });
+  return fmt::format("  {} of {} runs failed; the first: {}\n", count, each.runs.size(),
+                     failed->failure);
+}
+
+nlohmann::ordered_json json_of_summary(const std::vector<double>& values) {
+  const summary all = summarise(values);
+  return {{"median", all.median}, {"lowest", all.low}, {"highest", all.high}};
+}
+
+nlohmann::ordered_json json_of_run(const judged_run& each) {
+  nlohmann::ordered_json run{{"round", each.round}, {"failure", each.failure}};
+  for (const figure& which : figures())
+    if (const auto value = which.of(each.run, each.metric))
+      run[which.name] = *value;
+  run["allocators"] = each.run.allocators;
+  nlohmann::ordered_json memory = nlohmann::ordered_json::array();
+  for (const memory_sample& sample : each.run.memory)
+    memory.push_back({sample.second, sample.resident_bytes, sample.lazily_freed_bytes});
+  run["memory_samples"] = std::move(memory);
+  return run;
+}
+
+std::string quoted(std::string text) {
+  if (text.find_first_of(",\"\n") == text.npos)
+    return text;
+  for (std::size_t at = 0; (at = text.find('"', at)) != text.npos; at += 2)
+    text.insert(at, 1, '"');
+  return '"' + text + '"';
+}
+
+nlohmann::ordered_json json_of_candidate(const compared_workload& all, std::size_t index) {
+  const compared_candidate& each = all.candidates[index];
+  nlohmann::ordered_json entry{{"name", each.what.name},
+                               {"library", each.what.library},
+                               {"version", each.what.version},
+                               {"command", command_line_of(all.what, each.what)},
+                               {"figures", nlohmann::ordered_json::object()}};
+  for (const figure& which : figures()) {
+    const std::vector<double> values = values_of(each, which);
+    if (values.empty())
+      continue;
+    nlohmann::ordered_json of_figure = json_of_summary(values);
+    of_figure["unit"] = which.unit;
+    if (const auto ratio = ratio_to_first(all, index, which))
+      of_figure["ratio"] = {{"value", ratio->ratio},
+                            {"low", ratio->low},
+                            {"high", ratio->high},
+                            {"verdict", words_for(ratio->meaning)}};
+    entry["figures"][which.name] = std::move(of_figure);
+  }
+  entry["runs"] = nlohmann::ordered_json::array();
+  for (const judged_run& run : each.runs)
+    entry["runs"].push_back(json_of_run(run));
+  return entry;
+}
+
+nlohmann::ordered_json json_of_workload(const compared_workload& all) {
+  nlohmann::ordered_json entry{{"name", all.what.name},       {"verdict", verdict_of(all)},
+                               {"program", all.what.program}, {"setup", all.what.setup},
+                               {"client", all.what.client},   {"check", all.what.check}};
+  if (!all.what.metric.empty())
+    entry["metric"] = {{"pattern", all.what.metric},
+                       {"better", all.what.lower_metric_is_better ? "lower" : "higher"}};
+  for (std::size_t index = 0; index < all.candidates.size(); ++index)
+    entry["candidates"].push_back(json_of_candidate(all, index));
+  return entry;
+}
+
+std::string mean_text(const std::optional<double>& mean) {
+  return mean ? fmt::format("{:.3f}", *mean) : "-";
+}
+
+} // namespace
+
+std::string table_of(const compared_workload& all, bool colours) {
+  const bool with_metric = !all.what.metric.empty();
+  std::string text = fmt::format("{:<14}{:>10} {:>19} {:>6}  {:>9} {:>6} {:>9} {:>9}", "", "time s",
+                                 "(min..max)", "ratio", "peak MiB", "ratio", "cpu s", "faults");
+  text += with_metric ? fmt::format(" {:>9}\n", "metric") : "\n";
+  for (std::size_t index = 0; index < all.candidates.size(); ++index) {
+    const compared_candidate& each = all.candidates[index];
+    const std::vector<double> times = values_of(each, time_figure());
+    text += fmt::format("{:<14.14}", each.what.name);
+    if (times.empty()) {
+      text += fmt::format("{:>10}\n{}", "failed", failures_of(each));
+      continue;
+    }
+    const summary time = summarise(times);
+    const auto time_ratio = ratio_to_first(all, index, time_figure());
+    const auto memory_ratio = ratio_to_first(all, index, memory_figure());
+    const colour time_colour = colour_of(time_ratio, false, colours);
+    const colour memory_colour = colour_of(memory_ratio, false, colours);
+    const auto median = [&](const char* name) {
+      return summarise(values_of(each, *figure_called(name))).median;
+    };
+    text += fmt::format(
+        "{:>10} {:>19} {}{:>6}{}  {:>9.1f} {}{:>6}{} {:>9} {:>9.0f}", precise(time.median),
+        fmt::format("({}..{})", precise(time.low), precise(time.high)), time_colour.begin,
+        ratio_text(time_ratio), time_colour.end, median("memory"), memory_colour.begin,
+        ratio_text(memory_ratio), memory_colour.end, precise(median("cpu")), median("faults"));
+    if (with_metric) {
+      const colour around = colour_of(ratio_to_first(all, index, metric_figure()),
+                                      !all.what.lower_metric_is_better, colours);
+      text += fmt::format(" {}{:>9}{}", around.begin, precise(median("metric")), around.end);
+    }
+    text += "\n" + failures_of(each);
+  }
+  text += fmt::format("Medians; ratios are to {}, with * where the 95 % interval leaves out 1.\n",
+                      all.candidates[0].what.name);
+  return text;
+}
+
+std::string table_of_means(const comparison& all) {
+  std::string text =
+      fmt::format("{:<14}{:>10} {:>12} {:>10}\n", "Means", "time", "peak memory", "workloads");
+  for (const mean_ratios& each : means_of(all))
+    text += fmt::format("{:<14.14}{:>10} {:>12} {:>10}\n", each.name, mean_text(each.time),
+                        mean_text(each.memory), each.workloads);
+  return text + fmt::format("Geometric means of the ratios to {}.\n",
+                            all.workloads[0].candidates[0].what.name);
+}
+
+std::string json_of(const comparison& all) {
+  nlohmann::ordered_json root{
+      {"format", "mete-compare 1"},
+      {"title", all.title},
+      {"verdict", verdict_of(all)},
+      {"command", all.command},
+      {"machine", nlohmann::ordered_json::object()},
+      {"memory_samples", {"second", "resident_bytes", "lazily_freed_bytes"}},
+      {"means", nlohmann::ordered_json::array()}};
+  for (const auto& [name, value] : all.machine)
+    root["machine"][name] = value;
+  if (all.workloads.size() > 1)
+    for (const mean_ratios& each : means_of(all)) {
+      nlohmann::ordered_json mean{{"name", each.name}, {"workloads", each.workloads}};
+      if (each.time)
+        mean["time"] = *each.time;
+      if (each.memory)
+        mean["memory"] = *each.memory;
+      root["means"].push_back(std::move(mean));
+    }
+  for (const compared_workload& each : all.workloads)
+    root["workloads"].push_back(json_of_workload(each));
+  return root.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::string csv_of(const comparison& all) {
+  std::string text = "workload,allocator,version,round,failure";
+  for (const figure& which : figures())
+    text += fmt::format(",{}", which.name);
+  text += "\n";
+  for (const compared_workload& workload : all.workloads)
+    for (const compared_candidate& each : workload.candidates)
+      for (const judged_run& run : each.runs) {
+        text += fmt::format("{},{},{},{},{}", quoted(workload.what.name), quoted(each.what.name),
+                            quoted(each.what.version), run.round, quoted(run.failure));
+        for (const figure& which : figures()) {
+          const auto value = which.of(run.run, run.metric);
+          text += value ? fmt::format(",{}", *value) : ",";
+        }
+        text += "\n";
+      }
+  return text;
+}
+
+} // namespace mete::cli

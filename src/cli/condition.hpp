@@ -1,0 +1,35 @@
+// The condition of --fail-if: two products compared, each of numbers and "candidate.figure", such
+// as "mete.time > 1.05 * glibc.time".
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "cli/comparison.hpp"
+
+#include <string>
+#include <vector>
+
+namespace mete::cli {
+
+class condition {
+public:
+  // Throws command_error where it cannot be read or names what is not there.
+  condition(const std::string& text, const std::vector<std::string>& candidates);
+
+  // Of the medians. Throws command_error if a candidate has no run that counts: that is no pass.
+  bool holds(const compared_workload& all) const;
+
+private:
+  struct factor {
+    double number = 0;
+    std::string candidate; // empty: a number
+    std::size_t figure_index = 0;
+  };
+  enum class relation { less, less_equal, greater, greater_equal };
+  static double product(const std::vector<factor>& factors, const compared_workload& all);
+
+  std::vector<factor> m_left, m_right;
+  relation m_relation = relation::less;
+};
+
+} // namespace mete::cli

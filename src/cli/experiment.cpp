@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+#include "cli/experiment.hpp"
+
+#include "cli/command.hpp"
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace mete::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// An empty folder for one run, gone with what is in it.
+class scratch_folder {
+public:
+  scratch_folder() {
+    m_path = (fs::temp_directory_path() / "mete-compare-XXXXXX").string();
+    if (::mkdtemp(m_path.data()) == nullptr)
+      throw command_error(status_failed,
+                          fmt::format("no scratch folder '{}': {}", m_path, std::strerror(errno)));
+  }
+  ~scratch_folder() {
+    std::error_code ignored;
+    fs::remove_all(m_path, ignored);
+  }
+  scratch_folder(const scratch_folder&) = delete;
+  scratch_folder& operator=(const scratch_folder&) = delete;
+  const std::string& path() const { return m_path; }
+
+private:
+  std::string m_path;
+};
+
+// A text as a file that a child can read.
+class text_as_input {
+public:
+  explicit text_as_input(const std::string& text) : m_file(::memfd_create("output", 0)) {
+    for (std::size_t at = 0; at < text.size();) {
+      const ssize_t count = ::write(m_file.number(), text.data() + at, text.size() - at);
+      if (count <= 0)
+        throw command_error(status_failed, fmt::format("memfd: {}", std::strerror(errno)));
+      at += static_cast<std::size_t>(count);
+    }
+  }
+  std::string path() const { return fmt::format("/proc/self/fd/{}", m_file.number()); }
+
+private:
+  descriptor m_file;
+};
+
+// Why it does not count, as far as its end tells; empty if it does.
+std::string failure_at_end(const measured_run& run) {
+  switch (run.end) {
+  case run_end::timed_out:
+    return fmt::format("it took longer than --timeout; {}", last_words(run.output));
+  case run_end::interrupted:
+    return "interrupted";
+  case run_end::never_ready:
+    return fmt::format("the server was not ready in time (see --ready-port, --ready-line and "
+                       "--timeout); {}",
+                       last_words(run.output));
+  case run_end::ended_before_client:
+    return fmt::format("the server ended before its client: {}; {}", words_for_end(run.wait_status),
+                       last_words(run.output));
+  case run_end::client_failed:
+    return fmt::format("the client: {}; {}", words_for_end(run.wait_status),
+                       last_words(run.client_output));
+  case run_end::would_not_stop:
+    return fmt::format("the server did not end within 10 s of SIGTERM; {}", last_words(run.output));
+  case run_end::exited:
+  case run_end::killed:
+    break;
+  }
+  return run.wait_status == 0
+             ? ""
+             : fmt::format("{}; {}", words_for_end(run.wait_status), last_words(run.output));
+}
+
+// The same of the allocator that it ran on.
+std::string failure_of_proof(const measured_run& run, const candidate& what) {
+  if (!what.library.empty() && !run.preloaded_was_mapped)
+    return fmt::format("'{}' was not loaded into it: it may be static, setuid, of another "
+                       "architecture, or drop LD_PRELOAD; see: mete doctor -- program",
+                       what.library);
+  return {};
+}
+
+// The last match counts: programs print progress before the result.
+std::optional<double> find_metric(const std::string& output, const std::regex& pattern) {
+  std::optional<double> found;
+  for (std::sregex_iterator match(output.begin(), output.end(), pattern), end; match != end;
+       ++match) {
+    const std::string text = (*match)[1];
+    char* rest = nullptr;
+    const double value = std::strtod(text.c_str(), &rest);
+    if (!text.empty() && *rest == '\0')
+      found = value;
+  }
+  return found;
+}
+
+class experimenter {
+public:
+  experimenter(compared_workload& all, const prepared_workload& prepared,
+               const std::function<void(const std::string&)>& remark, const volatile int* stop)
+      : m_all(all), m_prepared(prepared), m_remark(remark), m_stop(stop) {}
+
+  judged_run run(candidate& what) {
+    judged_run judged = run_once(what);
+    // The loader takes the preloaded library before all others; without one, what the program
+    // brings. So, then, the C library has to be preloaded as well.
+    if (what.library.empty() && !what.as_shipped && !judged.run.allocators.empty()) {
+      m_remark(fmt::format("'{}' brings {}; for {}, LD_PRELOAD names {} before it",
+                           m_all.what.program[0], fmt::join(judged.run.allocators, ", "), what.name,
+                           c_library_path()));
+      what.library = c_library_path();
+      judged = run_once(what);
+    }
+    judged.run.output.clear();
+    judged.run.client_output.clear();
+    return judged;
+  }
+
+private:
+  judged_run run_once(const candidate& what) {
+    std::optional<scratch_folder> scratch;
+    if (m_all.what.scratch)
+      scratch.emplace();
+    const child_request program =
+        request_for(m_all.what, what, scratch ? scratch->path() : std::string());
+    judged_run judged;
+    judged.failure = set_up(program);
+    if (!judged.failure.empty())
+      return judged;
+    judged.run = run_measured({program, m_all.what.timeout, m_all.what.client,
+                               m_prepared.ready_line, m_all.what.ready_port},
+                              m_stop);
+    judged.failure = failure_at_end(judged.run);
+    if (judged.failure.empty())
+      judged.failure = failure_of_proof(judged.run, what);
+    if (judged.failure.empty())
+      judged.failure = find_result(judged);
+    if (judged.failure.empty())
+      judged.failure = check_result(judged.run, program);
+    return judged;
+  }
+
+  std::string set_up(const child_request& program) const {
+    if (m_all.what.setup.empty())
+      return {};
+    const std::string trouble =
+        run_command_line(shell_request(m_all.what.setup, program), m_all.what.timeout, m_stop)
+            .trouble;
+    if (trouble.empty())
+      return {};
+    end_all_children();
+    return fmt::format("--setup: {}", trouble);
+  }
+
+  const std::string& result_of(const measured_run& run) const {
+    return m_all.what.client.empty() ? run.output : run.client_output;
+  }
+
+  std::string find_result(judged_run& judged) const {
+    if (!m_prepared.metric)
+      return {};
+    judged.metric = find_metric(result_of(judged.run), *m_prepared.metric);
+    return judged.metric ? ""
+                         : fmt::format("it printed nothing that matches --metric; {}",
+                                       last_words(result_of(judged.run)));
+  }
+
+  std::string check_result(const measured_run& run, const child_request& program) {
+    if (m_all.what.check.empty())
+      return {};
+    const text_as_input output(result_of(run));
+    child_request check = shell_request(m_all.what.check, program);
+    check.input = output.path();
+    const finished_command checked = run_command_line(check, m_all.what.timeout, m_stop);
+    end_all_children();
+    if (!checked.trouble.empty())
+      return fmt::format("--check: {}", checked.trouble);
+    if (!m_checked)
+      m_checked = checked.output;
+    return *m_checked == checked.output
+               ? ""
+               : fmt::format("its result differs from an earlier run's, of which --check said: {}; "
+                             "now it says: {}",
+                             last_words(*m_checked), last_words(checked.output));
+  }
+
+  compared_workload& m_all;
+  const prepared_workload& m_prepared;
+  const std::function<void(const std::string&)>& m_remark;
+  const volatile int* m_stop;
+  std::optional<std::string> m_checked; // what --check said the first time
+};
+
+} // namespace
+
+void measure(compared_workload& all, const prepared_workload& prepared, const schedule& rounds,
+             const std::function<void(const std::string&)>& announce,
+             const std::function<void(const std::string&)>& remark, const volatile int* stop) {
+  experimenter runs(all, prepared, remark, stop);
+  for (std::size_t round = 0; round < rounds.warmup + rounds.runs; ++round)
+    for (compared_candidate& each : all.candidates) {
+      const bool counts = round >= rounds.warmup;
+      announce(fmt::format("{}, {} {}", each.what.name, counts ? "run" : "warm-up",
+                           counts ? round - rounds.warmup + 1 : round + 1));
+      judged_run judged = runs.run(each.what);
+      if (*stop != 0)
+        return;
+      if (!counts)
+        continue;
+      judged.round = round - rounds.warmup + 1;
+      each.runs.push_back(std::move(judged));
+    }
+}
+
+} // namespace mete::cli
