@@ -9,7 +9,7 @@ packages_build=(
 )
 
 packages_demo=(
-  redis-server redis-tools
+  redis-server redis-tools libjemalloc2
   python3
 )
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
@@ -49,7 +50,8 @@ void add_workload_options(CLI::App& parser, workload& single) {
   };
   add("--metric", single.metric, "REGEX",
       "A number that the program, or the client, prints:\n"
-      "a regular expression with one group");
+      "a regular expression with one group, or with two:\n"
+      "the name of the number, and the number");
   parser
       .add_flag("--lower-is-better", single.lower_metric_is_better,
                 "Of the metric (default: higher is better)")
@@ -144,8 +146,9 @@ void parse_with_suite(CLI::App& parser, compare_options& options, split_argument
   for (std::string& each : options.plan.allocators)
     if (each.find('/') != std::string::npos)
       each = fs::absolute(each).string();
-  // Everything else in it does, too.
+  // Everything else in it does, too; commands that run elsewhere find it by this.
   fs::current_path(folder);
+  ::setenv("METE_SUITE_FOLDER", folder.c_str(), 1);
 }
 
 void choose_workloads(compare_options& options) {
@@ -343,7 +346,10 @@ int compare(compare_options& options) {
     std::vector<std::string> names;
     for (const candidate& each : candidates)
       names.push_back(each.name);
-    fail_if.emplace(options.plan.fail_if, names);
+    const bool any_metric =
+        std::any_of(options.plan.workloads.begin(), options.plan.workloads.end(),
+                    [](const workload& each) { return !each.metric.empty(); });
+    fail_if.emplace(options.plan.fail_if, names, any_metric);
   }
   check_writable(options.json);
   check_writable(options.csv);

@@ -162,6 +162,13 @@ class Figures(CompareTest):
         self.assertEqual([run["metric"] for run in candidates["mete"]["runs"]], [42.5] * 3)
         self.assertRegex(result.stdout, r"mete .* 42\.5\n")
 
+    def test_several_metrics(self):
+        candidates, result = self.measure(self.behave, "print", "p50=1 p99=7 p50=2", runs=1,
+                                          options=["--metric", r"(p[0-9]+)=([0-9]+)"])
+        run = candidates["mete"]["runs"][0]
+        self.assertEqual((run["p50"], run["p99"]), (2, 7))
+        self.assertRegex(result.stdout, r"(?m)^  p99 +glibc 7, mete 7 \(1\.00\)$")
+
     def test_much_output_does_not_stop_it(self):
         candidates, _ = self.measure(self.behave, "flood", runs=1)
         self.assertEqual(candidates["mete"]["runs"][0]["failure"], "")

@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <functional>
-#include <string_view>
 
 namespace mete::cli {
 namespace {
@@ -56,11 +55,9 @@ std::string leader(const compared_workload& all, const figure& which, const char
   if (best != nullptr)
     return fmt::format("{} {}, at {:.2f} of {}'s {}", best->what.name, superlative, lowest, first,
                        what);
-  return all_higher
-             ? fmt::format("{} {}", first, superlative)
-             : fmt::format("none {} than {} by a significant difference",
-                           which.name == std::string_view("time") ? "is faster" : "is smaller",
-                           first);
+  return all_higher ? fmt::format("{} {}", first, superlative)
+                    : fmt::format("none {} than {} by a significant difference",
+                                  which.name == "time" ? "is faster" : "is smaller", first);
 }
 
 std::string failures_in_words(const compared_workload& all) {
@@ -80,7 +77,7 @@ std::string no_verdict(const compared_workload& all) {
     return "One allocator only, so there is nothing to compare.";
   std::size_t few = 0, some = 0;
   for (std::size_t index = 1; index < all.candidates.size(); ++index)
-    if (const auto ratio = ratio_to_first(all, index, figures()[0])) {
+    if (const auto ratio = ratio_to_first(all, index, measured_figure("time"))) {
       ++some;
       few += ratio->meaning == verdict::too_few_runs ? 1 : 0;
     }
@@ -94,37 +91,54 @@ std::string no_verdict(const compared_workload& all) {
 
 } // namespace
 
-const std::vector<figure>& figures() {
-  using run = const measured_run&;
-  using metric = std::optional<double>;
+const std::vector<figure>& measured_figures() {
+  using each = const judged_run&;
+  using value = std::optional<double>;
   static const std::vector<figure> all{
-      {"time", "s", [](run r, metric) -> metric { return r.wall_seconds; }},
-      {"cpu", "s", [](run r, metric) -> metric { return r.user_seconds + r.system_seconds; }},
-      {"user", "s", [](run r, metric) -> metric { return r.user_seconds; }},
-      {"system", "s", [](run r, metric) -> metric { return r.system_seconds; }},
+      {"time", "s", [](each r) -> value { return r.run.wall_seconds; }},
+      {"cpu", "s", [](each r) -> value { return r.run.user_seconds + r.run.system_seconds; }},
+      {"user", "s", [](each r) -> value { return r.run.user_seconds; }},
+      {"system", "s", [](each r) -> value { return r.run.system_seconds; }},
       {"memory", "MiB",
-       [](run r, metric) -> metric { return static_cast<double>(r.peak_bytes) / mib; }},
-      {"faults", "", [](run r, metric) -> metric { return static_cast<double>(r.page_faults); }},
-      {"switches", "",
-       [](run r, metric) -> metric { return static_cast<double>(r.context_switches); }},
-      {"mappings", "", [](run r, metric) -> metric { return r.mappings; }},
-      {"metric", "", [](run, metric m) -> metric { return m; }},
+       [](each r) -> value { return static_cast<double>(r.run.peak_bytes) / mib; }},
+      {"faults", "", [](each r) -> value { return static_cast<double>(r.run.page_faults); }},
+      {"switches", "", [](each r) -> value { return static_cast<double>(r.run.context_switches); }},
+      {"mappings", "", [](each r) -> value { return r.run.mappings; }},
   };
   return all;
 }
 
-const figure* figure_called(const std::string& name) {
-  for (const figure& each : figures())
-    if (name == each.name)
-      return &each;
-  return nullptr;
+figure metric_figure(const std::string& name) {
+  return {name, "", [name](const judged_run& each) -> std::optional<double> {
+            const auto found =
+                std::find_if(each.metrics.begin(), each.metrics.end(),
+                             [&](const auto& metric) { return metric.first == name; });
+            return found == each.metrics.end() ? std::nullopt : std::optional(found->second);
+          }};
+}
+
+std::vector<figure> figures_of(const compared_workload& all) {
+  std::vector<figure> found = measured_figures();
+  for (const compared_candidate& candidate : all.candidates)
+    for (const judged_run& run : candidate.runs)
+      for (const auto& [name, value] : run.metrics)
+        if (std::none_of(found.begin(), found.end(),
+                         [&, &name = name](const figure& each) { return each.name == name; }))
+          found.push_back(metric_figure(name));
+  return found;
+}
+
+const figure& measured_figure(const std::string& name) {
+  const std::vector<figure>& all = measured_figures();
+  return *std::find_if(all.begin(), all.end(),
+                       [&](const figure& each) { return each.name == name; });
 }
 
 std::vector<double> values_of(const compared_candidate& of, const figure& which) {
   std::vector<double> values;
   for (const judged_run& each : of.runs)
     if (counts(each))
-      if (const auto value = which.of(each.run, each.metric))
+      if (const auto value = which.of(each))
         values.push_back(*value);
   return values;
 }
@@ -142,8 +156,8 @@ std::optional<ratio_estimate> ratio_to_first(const compared_workload& all,
         });
     if (!counts(each) || same_round == reference.end())
       continue;
-    const auto value = which.of(each.run, each.metric);
-    const auto beside = which.of(same_round->run, same_round->metric);
+    const auto value = which.of(each);
+    const auto beside = which.of(*same_round);
     if (!value || !beside || *beside == 0)
       continue;
     values.push_back(*value);
@@ -161,7 +175,10 @@ std::vector<mean_ratios> means_of(const comparison& all) {
     std::vector<double> times, memories;
     for (const compared_workload& each : all.workloads) {
       const auto add = [&](std::vector<double>& to, const char* name) {
-        const auto ratio = ratio_to_first(each, index, *figure_called(name));
+        const std::vector<std::string>& entered = each.what.means;
+        if (std::find(entered.begin(), entered.end(), name) == entered.end())
+          return;
+        const auto ratio = ratio_to_first(each, index, measured_figure(name));
         if (ratio && ratio->ratio > 0)
           to.push_back(ratio->ratio);
       };
@@ -169,7 +186,7 @@ std::vector<mean_ratios> means_of(const comparison& all) {
       add(memories, "memory");
     }
     means.push_back({candidates[index].what.name, geometric_mean(times), geometric_mean(memories),
-                     times.size()});
+                     std::max(times.size(), memories.size())});
   }
   return means;
 }
@@ -200,8 +217,8 @@ std::string verdict_of(const compared_workload& all) {
   const std::string failures = failures_in_words(all);
   if (const std::string none = no_verdict(all); !none.empty())
     return none + failures;
-  const figure& time = *figure_called("time");
-  const figure& memory = *figure_called("memory");
+  const figure& time = measured_figure("time");
+  const figure& memory = measured_figure("memory");
   if (all.candidates.size() == 2)
     return fmt::format("{} against {}: {}, {}.{}", all.candidates[1].what.name,
                        all.candidates[0].what.name, standing(ratio_to_first(all, 1, time), "time"),

@@ -9,6 +9,7 @@
 #include "cli/measured_run.hpp"
 #include "cli/workload.hpp"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,21 +17,23 @@
 
 namespace mete::cli {
 
-// What is compared of each run.
-struct figure {
-  const char* name; // in --fail-if and in files
-  const char* unit;
-  std::optional<double> (*of)(const measured_run& run, std::optional<double> metric);
-};
-const std::vector<figure>& figures();
-const figure* figure_called(const std::string& name); // null: there is none
-
 struct judged_run {
   std::size_t round = 0;
   measured_run run;
-  std::optional<double> metric;
-  std::string failure; // why it does not count; empty if it does
+  std::vector<std::pair<std::string, double>> metrics; // that it printed, by name
+  std::string failure;                                 // why it does not count; empty if it does
 };
+
+// What is compared of each run.
+struct figure {
+  std::string name; // in --fail-if and in files
+  std::string unit;
+  std::function<std::optional<double>(const judged_run&)> of;
+};
+
+// Those that every run has, then the metrics.
+const std::vector<figure>& measured_figures();
+figure metric_figure(const std::string& name);
 
 struct compared_candidate {
   candidate what;
@@ -48,6 +51,11 @@ struct comparison {
   std::vector<std::pair<std::string, std::string>> machine; // facts: name and value
   std::vector<compared_workload> workloads;
 };
+
+std::vector<figure> figures_of(const compared_workload& all);
+
+// REQUIRES: it is one of measured_figures().
+const figure& measured_figure(const std::string& name);
 
 // The values of a figure in the runs that count; empty if there are none.
 std::vector<double> values_of(const compared_candidate& of, const figure& which);

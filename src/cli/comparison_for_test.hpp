@@ -19,7 +19,7 @@ inline judged_run make_run(std::size_t round, double seconds, std::size_t mib,
   each.run.system_seconds = seconds * 0.25;
   each.run.peak_bytes = mib << 20;
   each.run.page_faults = 1234;
-  each.metric = 100 / seconds;
+  each.metrics = {{"metric", 100 / seconds}};
   each.failure = std::move(failure);
   return each;
 }

@@ -3,20 +3,11 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 namespace mete::cli {
 namespace {
-
-const figure& time_figure() {
-  return *figure_called("time");
-}
-const figure& memory_figure() {
-  return *figure_called("memory");
-}
-const figure& metric_figure() {
-  return *figure_called("metric");
-}
 
 std::string precise(double value) {
   return value >= 1000 ? fmt::format("{:.0f}", value) : fmt::format("{:.4g}", value);
@@ -59,10 +50,10 @@ nlohmann::ordered_json json_of_summary(const std::vector<double>& values) {
   return {{"median", all.median}, {"lowest", all.low}, {"highest", all.high}};
 }
 
-nlohmann::ordered_json json_of_run(const judged_run& each) {
+nlohmann::ordered_json json_of_run(const judged_run& each, const std::vector<figure>& figures) {
   nlohmann::ordered_json run{{"round", each.round}, {"failure", each.failure}};
-  for (const figure& which : figures())
-    if (const auto value = which.of(each.run, each.metric))
+  for (const figure& which : figures)
+    if (const auto value = which.of(each))
       run[which.name] = *value;
   run["allocators"] = each.run.allocators;
   nlohmann::ordered_json memory = nlohmann::ordered_json::array();
@@ -87,7 +78,8 @@ nlohmann::ordered_json json_of_candidate(const compared_workload& all, std::size
                                {"version", each.what.version},
                                {"command", command_line_of(all.what, each.what)},
                                {"figures", nlohmann::ordered_json::object()}};
-  for (const figure& which : figures()) {
+  const std::vector<figure> figures = figures_of(all);
+  for (const figure& which : figures) {
     const std::vector<double> values = values_of(each, which);
     if (values.empty())
       continue;
@@ -102,7 +94,7 @@ nlohmann::ordered_json json_of_candidate(const compared_workload& all, std::size
   }
   entry["runs"] = nlohmann::ordered_json::array();
   for (const judged_run& run : each.runs)
-    entry["runs"].push_back(json_of_run(run));
+    entry["runs"].push_back(json_of_run(run, figures));
   return entry;
 }
 
@@ -118,6 +110,37 @@ nlohmann::ordered_json json_of_workload(const compared_workload& all) {
   return entry;
 }
 
+std::vector<figure> metrics_of(const compared_workload& all) {
+  std::vector<figure> figures = figures_of(all);
+  figures.erase(figures.begin(),
+                figures.begin() + static_cast<std::ptrdiff_t>(measured_figures().size()));
+  return figures;
+}
+
+// "malloc_p99    glibc 781, mete 400 (0.51*)": a line for each metric.
+std::string table_of_metrics(const compared_workload& all, const std::vector<figure>& metrics,
+                             bool colours) {
+  std::string text;
+  for (const figure& metric : metrics) {
+    std::vector<std::string> parts;
+    for (std::size_t index = 0; index < all.candidates.size(); ++index) {
+      const std::vector<double> values = values_of(all.candidates[index], metric);
+      if (values.empty())
+        continue;
+      const auto ratio = ratio_to_first(all, index, metric);
+      const colour around = colour_of(ratio, !all.what.lower_metric_is_better, colours);
+      const std::string words = ratio_text(ratio);
+      parts.push_back(
+          fmt::format("{} {}{}", all.candidates[index].what.name, precise(summarise(values).median),
+                      words.empty() ? ""
+                                    : fmt::format(" {}({}){}", around.begin,
+                                                  words.substr(0, words.find(' ')), around.end)));
+    }
+    text += fmt::format("  {:<18} {}\n", metric.name, fmt::join(parts, ", "));
+  }
+  return text;
+}
+
 std::string mean_text(const std::optional<double>& mean) {
   return mean ? fmt::format("{:.3f}", *mean) : "-";
 }
@@ -125,25 +148,26 @@ std::string mean_text(const std::optional<double>& mean) {
 } // namespace
 
 std::string table_of(const compared_workload& all, bool colours) {
-  const bool with_metric = !all.what.metric.empty();
+  const std::vector<figure> metrics = metrics_of(all);
+  const bool with_metric = metrics.size() == 1; // more of them get lines of their own
   std::string text = fmt::format("{:<14}{:>10} {:>19} {:>6}  {:>9} {:>6} {:>9} {:>9}", "", "time s",
                                  "(min..max)", "ratio", "peak MiB", "ratio", "cpu s", "faults");
-  text += with_metric ? fmt::format(" {:>9}\n", "metric") : "\n";
+  text += with_metric ? fmt::format(" {:>9.9}\n", metrics[0].name) : "\n";
   for (std::size_t index = 0; index < all.candidates.size(); ++index) {
     const compared_candidate& each = all.candidates[index];
-    const std::vector<double> times = values_of(each, time_figure());
+    const std::vector<double> times = values_of(each, measured_figure("time"));
     text += fmt::format("{:<14.14}", each.what.name);
     if (times.empty()) {
       text += fmt::format("{:>10}\n{}", "failed", failures_of(each));
       continue;
     }
     const summary time = summarise(times);
-    const auto time_ratio = ratio_to_first(all, index, time_figure());
-    const auto memory_ratio = ratio_to_first(all, index, memory_figure());
+    const auto time_ratio = ratio_to_first(all, index, measured_figure("time"));
+    const auto memory_ratio = ratio_to_first(all, index, measured_figure("memory"));
     const colour time_colour = colour_of(time_ratio, false, colours);
     const colour memory_colour = colour_of(memory_ratio, false, colours);
     const auto median = [&](const char* name) {
-      return summarise(values_of(each, *figure_called(name))).median;
+      return summarise(values_of(each, measured_figure(name))).median;
     };
     text += fmt::format(
         "{:>10} {:>19} {}{:>6}{}  {:>9.1f} {}{:>6}{} {:>9} {:>9.0f}", precise(time.median),
@@ -151,12 +175,15 @@ std::string table_of(const compared_workload& all, bool colours) {
         ratio_text(time_ratio), time_colour.end, median("memory"), memory_colour.begin,
         ratio_text(memory_ratio), memory_colour.end, precise(median("cpu")), median("faults"));
     if (with_metric) {
-      const colour around = colour_of(ratio_to_first(all, index, metric_figure()),
+      const colour around = colour_of(ratio_to_first(all, index, metrics[0]),
                                       !all.what.lower_metric_is_better, colours);
-      text += fmt::format(" {}{:>9}{}", around.begin, precise(median("metric")), around.end);
+      text += fmt::format(" {}{:>9}{}", around.begin,
+                          precise(summarise(values_of(each, metrics[0])).median), around.end);
     }
     text += "\n" + failures_of(each);
   }
+  if (metrics.size() > 1)
+    text += table_of_metrics(all, metrics, colours);
   text += fmt::format("Medians; ratios are to {}, with * where the 95 % interval leaves out 1.\n",
                       all.candidates[0].what.name);
   return text;
@@ -199,19 +226,20 @@ std::string json_of(const comparison& all) {
 
 std::string csv_of(const comparison& all) {
   std::string text = "workload,allocator,version,round,failure";
-  for (const figure& which : figures())
+  for (const figure& which : measured_figures())
     text += fmt::format(",{}", which.name);
-  text += "\n";
+  text += ",metrics\n";
   for (const compared_workload& workload : all.workloads)
     for (const compared_candidate& each : workload.candidates)
       for (const judged_run& run : each.runs) {
         text += fmt::format("{},{},{},{},{}", quoted(workload.what.name), quoted(each.what.name),
                             quoted(each.what.version), run.round, quoted(run.failure));
-        for (const figure& which : figures()) {
-          const auto value = which.of(run.run, run.metric);
-          text += value ? fmt::format(",{}", *value) : ",";
-        }
-        text += "\n";
+        for (const figure& which : measured_figures())
+          text += fmt::format(",{}", which.of(run).value());
+        std::vector<std::string> metrics;
+        for (const auto& [name, value] : run.metrics)
+          metrics.push_back(fmt::format("{}={}", name, value));
+        text += fmt::format(",{}\n", quoted(fmt::format("{}", fmt::join(metrics, " "))));
       }
   return text;
 }

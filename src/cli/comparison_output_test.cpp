@@ -46,5 +46,16 @@ TEST(comparison_output_test, files_hold_every_run) {
   EXPECT_NE(json.find("\"verdict\": \"too few runs\""), json.npos) << "four are left";
 }
 
+TEST(comparison_output_test, many_metrics_are_a_line_each) {
+  compared_workload all = make_workload();
+  for (compared_candidate& candidate : all.candidates)
+    for (judged_run& each : candidate.runs)
+      each.metrics.emplace_back("p99", 10 * each.run.wall_seconds);
+  const std::string table = table_of(all, false);
+  EXPECT_NE(table.find("  p99                glibc 20.3, mete 10.3 (0.51*)\n"), table.npos)
+      << table;
+  EXPECT_NE(table.find("  metric             glibc 49.26, mete 97.09 (1.97*)\n"), table.npos);
+}
+
 } // namespace
 } // namespace mete::cli

@@ -13,7 +13,7 @@ namespace {
 TEST(comparison_test, figures_are_those_of_the_runs_that_count) {
   compared_workload all = make_workload();
   all.candidates[1].runs.push_back(make_run(6, 50, 9000, "it crashed"));
-  EXPECT_EQ(values_of(all.candidates[1], figures()[0]),
+  EXPECT_EQ(values_of(all.candidates[1], measured_figure("time")),
             (std::vector<double>{1.01, 1.02, 1.03, 1.04, 1.05}));
 }
 
@@ -21,13 +21,13 @@ TEST(comparison_test, a_ratio_needs_both_in_a_round) {
   compared_workload all = make_workload();
   for (judged_run& each : all.candidates[0].runs)
     each.failure = each.round == 2 ? "" : "it crashed";
-  const auto ratio = ratio_to_first(all, 1, figures()[0]);
+  const auto ratio = ratio_to_first(all, 1, measured_figure("time"));
   ASSERT_TRUE(ratio);
   EXPECT_NEAR(ratio->ratio, 1.02 / 2.02, 1e-9);
   EXPECT_EQ(ratio->meaning, verdict::too_few_runs);
   all.candidates[0].runs[1].failure = "it crashed, too";
-  EXPECT_FALSE(ratio_to_first(all, 1, figures()[0]));
-  EXPECT_FALSE(ratio_to_first(all, 0, figures()[0]));
+  EXPECT_FALSE(ratio_to_first(all, 1, measured_figure("time")));
+  EXPECT_FALSE(ratio_to_first(all, 0, measured_figure("time")));
 }
 
 TEST(comparison_test, means_are_geometric_and_of_what_there_is) {
@@ -42,6 +42,9 @@ TEST(comparison_test, means_are_geometric_and_of_what_there_is) {
     each.failure = "it crashed";
   EXPECT_NEAR(means_of(all)[0].memory.value(), 1, 1e-9);
   EXPECT_EQ(means_of(all)[0].workloads, 1u);
+  all.workloads[0].what.means = {"time"};
+  EXPECT_FALSE(means_of(all)[0].memory);
+  EXPECT_TRUE(means_of(all)[0].time);
 }
 
 TEST(comparison_test, the_verdict_on_two_names_what_differs) {

@@ -11,7 +11,8 @@
 
 namespace mete::cli {
 
-condition::condition(const std::string& text, const std::vector<std::string>& candidates) {
+condition::condition(const std::string& text, const std::vector<std::string>& candidates,
+                     bool any_metric) {
   const auto fail = [&](const std::string& what) {
     throw command_error(status_usage, fmt::format("--fail-if '{}': {}; write for instance "
                                                   "'mete.time > 1.05 * glibc.time'",
@@ -31,19 +32,18 @@ condition::condition(const std::string& text, const std::vector<std::string>& ca
       next.number = std::strtod(word.c_str(), &rest);
       if (word.empty() || *rest != '\0') {
         const std::size_t dot = word.rfind('.');
-        const std::string name = dot == word.npos ? "" : word.substr(dot + 1);
-        const figure* const which = figure_called(name);
+        next.figure = dot == word.npos ? "" : word.substr(dot + 1);
         next.candidate = word.substr(0, std::min(dot, word.size()));
-        if (which == nullptr) {
-          std::vector<std::string> names;
-          for (const figure& each : figures())
-            names.emplace_back(each.name);
+        std::vector<std::string> names;
+        for (const figure& each : measured_figures())
+          names.push_back(each.name);
+        const bool known = std::find(names.begin(), names.end(), next.figure) != names.end();
+        if (!known && (next.figure.empty() || !any_metric)) {
           fail(fmt::format("'{}' is neither a number nor allocator.figure, with a figure of {}",
                            word, fmt::join(names, ", ")));
         }
         if (std::find(candidates.begin(), candidates.end(), next.candidate) == candidates.end())
           fail(fmt::format("'{}' is not compared", next.candidate));
-        next.figure_index = static_cast<std::size_t>(which - figures().data());
       }
       side->push_back(next);
       factor_expected = false;
@@ -76,10 +76,14 @@ double condition::product(const std::vector<factor>& factors, const compared_wor
     for (const compared_candidate& candidate : all.candidates) {
       if (candidate.what.name != each.candidate)
         continue;
-      const std::vector<double> values = values_of(candidate, figures()[each.figure_index]);
+      const std::vector<figure> figures = figures_of(all);
+      const auto which = std::find_if(figures.begin(), figures.end(),
+                                      [&](const figure& one) { return one.name == each.figure; });
+      const std::vector<double> values =
+          which == figures.end() ? std::vector<double>() : values_of(candidate, *which);
       if (values.empty())
         throw command_error(1, fmt::format("--fail-if: '{}' has no run that counts with a {}",
-                                           each.candidate, figures()[each.figure_index].name));
+                                           each.candidate, each.figure));
       result *= summarise(values).median;
     }
   }

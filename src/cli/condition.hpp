@@ -13,17 +13,19 @@ namespace mete::cli {
 
 class condition {
 public:
-  // Throws command_error where it cannot be read or names what is not there.
-  condition(const std::string& text, const std::vector<std::string>& candidates);
+  // Throws command_error where it cannot be read or names what is not there. `any_metric`: a metric
+  // may give figures any name, so they are looked for in the end.
+  condition(const std::string& text, const std::vector<std::string>& candidates, bool any_metric);
 
-  // Of the medians. Throws command_error if a candidate has no run that counts: that is no pass.
+  // Of the medians. Throws command_error if a candidate has no run that counts, or no such figure:
+  // that is no pass.
   bool holds(const compared_workload& all) const;
 
 private:
   struct factor {
     double number = 0;
     std::string candidate; // empty: a number
-    std::size_t figure_index = 0;
+    std::string figure;
   };
   enum class relation { less, less_equal, greater, greater_equal };
   static double product(const std::vector<factor>& factors, const compared_workload& all);

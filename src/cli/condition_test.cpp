@@ -12,7 +12,7 @@ namespace {
 
 std::string error_of(const std::string& text) {
   try {
-    const condition unused(text, {"glibc", "mete"});
+    const condition unused(text, {"glibc", "mete"}, false);
   } catch (const command_error& error) {
     EXPECT_EQ(error.status(), status_usage);
     return error.what();
@@ -21,7 +21,7 @@ std::string error_of(const std::string& text) {
 }
 
 bool holds(const std::string& text) {
-  return condition(text, {"glibc", "mete"}).holds(make_workload());
+  return condition(text, {"glibc", "mete"}, true).holds(make_workload());
 }
 
 TEST(condition_test, it_compares_products) {
@@ -47,7 +47,8 @@ TEST(condition_test, what_never_ran_is_no_silent_pass) {
   compared_workload all = make_workload();
   for (judged_run& each : all.candidates[1].runs)
     each.failure = "it crashed";
-  EXPECT_THROW(condition("mete.time > 1", {"glibc", "mete"}).holds(all), command_error);
+  EXPECT_THROW(condition("mete.time > 1", {"glibc", "mete"}, true).holds(all), command_error);
+  EXPECT_THROW(condition("glibc.p99 > 1", {"glibc", "mete"}, true).holds(all), command_error);
 }
 
 } // namespace

@@ -3,6 +3,7 @@
 
 #include "cli/command.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -93,16 +94,25 @@ std::string failure_of_proof(const measured_run& run, const candidate& what) {
   return {};
 }
 
-// The last match counts: programs print progress before the result.
-std::optional<double> find_metric(const std::string& output, const std::regex& pattern) {
-  std::optional<double> found;
+// One group: the number. Two: its name, then the number. The last match of a name counts: programs
+// print progress before the result.
+std::vector<std::pair<std::string, double>> find_metrics(const std::string& output,
+                                                         const std::regex& pattern) {
+  std::vector<std::pair<std::string, double>> found;
   for (std::sregex_iterator match(output.begin(), output.end(), pattern), end; match != end;
        ++match) {
-    const std::string text = (*match)[1];
+    const std::string name = pattern.mark_count() == 1 ? "metric" : match->str(1);
+    const std::string text = match->str(pattern.mark_count());
     char* rest = nullptr;
     const double value = std::strtod(text.c_str(), &rest);
-    if (!text.empty() && *rest == '\0')
-      found = value;
+    if (text.empty() || *rest != '\0')
+      continue;
+    const auto before = std::find_if(found.begin(), found.end(),
+                                     [&](const auto& each) { return each.first == name; });
+    if (before == found.end())
+      found.emplace_back(name, value);
+    else
+      before->second = value;
   }
   return found;
 }
@@ -172,10 +182,10 @@ private:
   std::string find_result(judged_run& judged) const {
     if (!m_prepared.metric)
       return {};
-    judged.metric = find_metric(result_of(judged.run), *m_prepared.metric);
-    return judged.metric ? ""
-                         : fmt::format("it printed nothing that matches --metric; {}",
-                                       last_words(result_of(judged.run)));
+    judged.metrics = find_metrics(result_of(judged.run), *m_prepared.metric);
+    return !judged.metrics.empty() ? ""
+                                   : fmt::format("it printed nothing that matches --metric; {}",
+                                                 last_words(result_of(judged.run)));
   }
 
   std::string check_result(const measured_run& run, const child_request& program) {

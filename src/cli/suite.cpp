@@ -63,17 +63,20 @@ public:
     value = std::chrono::milliseconds(static_cast<long>(*seconds * 1000));
   }
 
-  void read(const char* key, std::vector<std::string>& value) {
+  // Returns the node, or null where there is none.
+  const toml::node* read(const char* key, std::vector<std::string>& value,
+                         bool may_be_empty = false) {
     const toml::node* node = find(key);
     if (node == nullptr)
-      return;
+      return nullptr;
     const toml::array* array = node->as_array();
     const std::string kind = R"(an array of texts: ["...", "..."])";
-    if (array == nullptr || array->empty())
+    if (array == nullptr || (array->empty() && !may_be_empty))
       fail(*node, fmt::format("'{}' has to be {}", key, kind));
     value.clear();
     for (const toml::node& each : *array)
       value.push_back(as<std::string>(each, key, kind));
+    return node;
   }
 
   void read(const char* key, std::vector<std::pair<std::string, std::string>>& value) {
@@ -132,6 +135,15 @@ private:
   std::set<std::string> m_known;
 };
 
+// Some workloads mean nothing in time (they mostly sleep), or in memory.
+void read_means(table_reader& reader, std::vector<std::string>& means) {
+  const toml::node* node = reader.read("means", means, true);
+  for (const std::string& each : means)
+    if (each != "time" && each != "memory")
+      reader.fail(*node,
+                  fmt::format("'means' has '{}', and there are \"time\" and \"memory\"", each));
+}
+
 workload read_workload(const std::string& path, const toml::table& table,
                        const workload& defaults) {
   table_reader reader(path, table);
@@ -152,6 +164,7 @@ workload read_workload(const std::string& path, const toml::table& table,
   reader.read_number("ready-port", result.ready_port, 1, 65535);
   reader.read("metric", result.metric);
   reader.read("lower-is-better", result.lower_metric_is_better);
+  read_means(reader, result.means);
   reader.refuse_other_keys();
   return result;
 }

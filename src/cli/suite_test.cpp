@@ -47,6 +47,7 @@ input = "data"
 scratch = true
 directory = "there"
 ready-line = "go"
+means = []
 )",
                                 "folder/a.toml");
   EXPECT_EQ(all.title, "Two");
@@ -73,6 +74,8 @@ ready-line = "go"
   EXPECT_EQ(job.directory, "there");
   EXPECT_EQ(job.ready_line, "go");
   EXPECT_EQ(job.timeout.count(), 1500);
+  EXPECT_EQ(server.means.size(), 2u);
+  EXPECT_TRUE(job.means.empty());
 }
 
 TEST(suite_test, it_is_named_after_its_file) {
@@ -99,6 +102,7 @@ TEST(suite_test, each_mistake_is_told) {
   EXPECT_NE(error_of(job + "program = ['x']").find("a.toml:4:"), std::string::npos);
   EXPECT_NE(error_of(job + "timeout = -1").find("above 0"), std::string::npos);
   EXPECT_NE(error_of(job + "ready-port = 70000").find("from 1 to 65535"), std::string::npos);
+  EXPECT_NE(error_of(job + "means = ['speed']").find("'speed'"), std::string::npos);
   EXPECT_NE(error_of(job + "scratch = 'yes'").find("true or false"), std::string::npos);
   EXPECT_NE(error_of(job + "environment = { A = 1 }").find("a.toml:4:21:"), std::string::npos);
   EXPECT_NE(error_of(job + "environment = 1").find("{ NAME = "), std::string::npos);

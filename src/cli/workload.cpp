@@ -28,10 +28,10 @@ std::optional<std::regex> compile(const char* option, const std::string& pattern
 
 std::optional<std::regex> compile_metric(const std::string& pattern) {
   std::optional<std::regex> compiled = compile("--metric", pattern);
-  if (compiled && compiled->mark_count() != 1)
+  if (compiled && compiled->mark_count() != 1 && compiled->mark_count() != 2)
     throw command_error(status_usage,
-                        fmt::format("--metric '{}' has {} groups, not one; write the number in "
-                                    "parentheses: 'rate: ([0-9.]+)'",
+                        fmt::format("--metric '{}' has {} groups, not one (the number) or two (its "
+                                    "name, the number); write for instance 'rate: ([0-9.]+)'",
                                     pattern, compiled->mark_count()));
   return compiled;
 }

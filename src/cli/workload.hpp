@@ -33,8 +33,10 @@ struct workload {
   std::string ready_line;
   int ready_port = 0;
 
-  std::string metric; // a regular expression with one group; empty: none
+  std::string metric; // a regular expression with one group, or two; empty: none
   bool lower_metric_is_better = false;
+
+  std::vector<std::string> means{"time", "memory"}; // the means of a suite that it enters
 };
 
 // Its patterns compiled, its program and input found. Throws command_error where there are none.
