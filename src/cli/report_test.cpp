@@ -16,14 +16,14 @@ std::size_t count(const std::string& text, const std::string& what) {
   return found;
 }
 
+#ifdef METE_HAS_REPORT
+
 // What the page holds as its data.
 std::string data_in(const std::string& page) {
   const std::string begin = R"(<script type="application/json" id="data">)";
   const std::size_t start = page.find(begin) + begin.size();
   return page.substr(start, page.find("</script>", start) - start);
 }
-
-#ifdef METE_HAS_REPORT
 
 TEST(report_test, the_data_is_in_the_page_once) {
   ASSERT_TRUE(has_report());
