@@ -1,10 +1,10 @@
-// What the report is about: the JSON that mete compare puts into the page, and what follows from it.
+// What the report is about: the JSON that mete compare puts into the page, and what follows of it.
 //
 // SPDX-License-Identifier: MIT
 
 export const report = JSON.parse(document.getElementById("data").textContent);
 
-export const figures = [
+const figures = [
   {name: "time", title: "Time"},
   {name: "memory", title: "Peak memory"},
   {name: "metric", title: "Metric"},
@@ -54,5 +54,5 @@ export function isClear(ratio) {
 }
 
 export function betterWords(workload, figureName) {
-  return `${figureName === "metric" ? workload.metric?.better ?? "higher" : "lower"} is better`;
+  return `${figureName === "metric" ? (workload.metric?.better ?? "higher") : "lower"} is better`;
 }
