@@ -10,13 +10,15 @@ import {calmDomain, draw, frame, line, muted, namedPoints} from "./frame.js";
 
 // The geometric means of all workloads.
 export function means(width, height) {
-  const points = report.means.map(({name, time, memory}) => ({
-    name,
-    x: time,
-    y: memory,
-    words: `${name}\ntime ${time.toFixed(2)}\nmemory ${memory.toFixed(2)}`,
-  }));
   const first = firstName(report.workloads[0]);
+  const points = [{name: first, time: 1, memory: 1}, ...report.means]
+    .filter(({time, memory}) => time !== undefined && memory !== undefined)
+    .map(({name, time, memory}) => ({
+      name,
+      x: time,
+      y: memory,
+      words: `${name}\ntime ${time.toFixed(2)}\nmemory ${memory.toFixed(2)}`,
+    }));
   return draw(
     `Geometric means over all workloads, relative to ${first}. ${points.map(({name, x, y}) => `${name}: time ${x.toFixed(2)}, memory ${y.toFixed(2)}`).join("; ")}.`,
     {
@@ -26,8 +28,8 @@ export function means(width, height) {
       marginBottom: 44,
       marginTop: 28,
       marginRight: 16,
-      x: {domain: calmDomain([1, ...points.map(({x}) => x)])},
-      y: {domain: calmDomain([1, ...points.map(({y}) => y)])},
+      x: {domain: calmDomain(points.map(({x}) => x))},
+      y: {domain: calmDomain(points.map(({y}) => y))},
       marks: [
         ...frame("Time, relative", "Peak memory, relative"),
         ruleX([1], {stroke: muted}),
@@ -38,7 +40,9 @@ export function means(width, height) {
   );
 }
 
-const niceRatios = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100];
+const niceRatios = [
+  0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100,
+];
 
 function ratioTicks([low, high], width) {
   const inside = niceRatios.filter((each) => each >= low && each <= high);

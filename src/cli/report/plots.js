@@ -54,6 +54,7 @@ export function timeAndMemory(workload, width, height) {
 }
 
 const rowHeight = 44;
+const ratioWidth = 132; // of "0.056 (0.055–0.058)" in bold
 
 // One figure: a bar to each median, whiskers from the lowest to the highest run, and above it the
 // name, the value and the ratio.
@@ -67,7 +68,7 @@ export function bars(workload, figure, width) {
   const words = ({of}) => withUnit(format(of.median), figure.unit);
   const bar = {y: "name", insetTop: 24, insetBottom: 6};
   const above = {y: "name", dy: -9};
-  const nameWidth = (width - 232) / 12;
+  const nameWidth = (width - ratioWidth - 118) / 12;
   const ratio = {
     ...above,
     text: ({of}) => ratioText(of.ratio),
@@ -158,7 +159,7 @@ export function bars(workload, figure, width) {
           text: words,
           frameAnchor: "right",
           textAnchor: "end",
-          dx: -122,
+          dx: -(ratioWidth + 8),
           fontVariant: "tabular-nums",
           className: "values",
         }),

@@ -56,11 +56,11 @@ function courseFigure(workload) {
 
 function barFigures(workload) {
   return figuresOf(workload)
-    .filter(({name}) => ["time", "memory", "metric"].includes(name))
+    .filter(({name, isMetric}) => ["time", "memory"].includes(name) || isMetric)
     .map((each) =>
       figure(
         each.title,
-        [each.unit, betterWords(workload, each.name)].filter(Boolean).join(", "),
+        [each.unit, betterWords(workload, each)].filter(Boolean).join(", "),
         (width) => bars(workload, each, width),
       ),
     );

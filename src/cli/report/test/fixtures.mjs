@@ -68,6 +68,7 @@ function runOf(round, what, seed) {
     memory_samples: samplesOf(time, what.memory, what.lazily, seed),
   };
   if (what.metric) run.metric = what.metric / noise;
+  for (const [name, value] of Object.entries(what.metrics ?? {})) run[name] = value * noise;
   return run;
 }
 
@@ -102,7 +103,8 @@ function candidateOf(what, rounds, seed, first) {
     );
   const counting = runs.filter(({failure}) => !failure);
   const figures = {};
-  for (const [name, unit] of Object.entries(units)) {
+  for (const name of [...Object.keys(units), ...Object.keys(what.metrics ?? {})]) {
+    const unit = units[name] ?? "";
     const values = counting.map((run) => run[name]).filter((value) => value !== undefined);
     if (values.length === 0) continue;
     figures[name] = summaryOf(values, unit);
@@ -207,6 +209,21 @@ export function everything() {
       ),
     ],
   );
+}
+
+// What the program prints under names of its own.
+export function metrics() {
+  return reportOf("latency", "mete is faster at both.", [
+    workloadOf(
+      "latency",
+      "mete is faster at both.",
+      [
+        {...glibc, metric: undefined, metrics: {"malloc p50": 41, "malloc p99.9": 7862}},
+        {...mete, metric: undefined, metrics: {"malloc p50": 24, "malloc p99.9": 441}},
+      ],
+      {metric: {pattern: "^metric (.+) ([0-9.]+)$", better: "lower"}},
+    ),
+  ]);
 }
 
 // A run of each: no interval, no verdict.

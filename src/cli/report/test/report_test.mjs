@@ -75,8 +75,10 @@ const measured = ({candidates}) => candidates.filter(({figures}) => figures.time
 async function assertDrawn(section, workload) {
   const count = (selector) => section.locator(selector).count();
   const candidates = measured(workload);
-  const metric = candidates.some(({figures}) => figures.metric);
-  const plots = metric ? 3 : 2;
+  const names = new Set(candidates.flatMap(({figures}) => Object.keys(figures)));
+  for (const name of ["cpu", "user", "system", "faults", "switches", "mappings"])
+    names.delete(name);
+  const plots = names.size;
   assert.equal(await count(".medians > *"), candidates.length, "medians");
   assert.equal(await count(".runs > *"), countingRuns(workload).length, "runs");
   assert.equal(await count(".pair .names > *"), candidates.length, "names");
@@ -91,6 +93,27 @@ async function assertDrawn(section, workload) {
     ).length,
     "lazily freed",
   );
+}
+
+// No text of the one kind lies on one of the other.
+async function assertApart(page, one, other) {
+  const boxes = (selector) =>
+    page.locator(selector).evaluateAll((all) =>
+      all.map((each) => {
+        const {x, y, width, height} = each.getBoundingClientRect();
+        return {x, y, width, height, text: each.textContent};
+      }),
+    );
+  for (const a of await boxes(one))
+    for (const b of await boxes(other))
+      assert.ok(
+        (a.x === b.x && a.y === b.y) ||
+          a.x + a.width <= b.x ||
+          b.x + b.width <= a.x ||
+          a.y + a.height <= b.y + 3 ||
+          b.y + b.height <= a.y + 3,
+        `"${a.text}" and "${b.text}" overlap`,
+      );
 }
 
 function openAll(page) {
@@ -180,6 +203,16 @@ pageTest(
   },
 );
 
+pageTest("metrics by name get bars and columns of their own", "metrics", {}, async (page, data) => {
+  await assertDrawn(page.locator(".workload"), data.workloads[0]);
+  const titles = await page.locator(".row figcaption").allTextContents();
+  assert.equal(titles.length, 4);
+  assert.match(titles[2], /malloc p50.*lower is better/);
+  assert.match(titles[3], /malloc p99\.9.*lower is better/);
+  await assertApart(page, ".row .values > *", ".row .ratios > *");
+  await screenshot(page, "metrics");
+});
+
 pageTest(
   "nine allocators, a metric and a candidate that always fails",
   "everything",
@@ -193,22 +226,8 @@ pageTest(
       await page.locator(".figures tr", {hasText: "broken"}).textContent(),
       "brokenno run counts",
     );
-    const names = await page.locator(".pair .names > *").evaluateAll((all) =>
-      all.map((each) => {
-        const {x, y, width, height} = each.getBoundingClientRect();
-        return {x, y, width, height, name: each.textContent};
-      }),
-    );
-    for (const a of names)
-      for (const b of names)
-        assert.ok(
-          a === b ||
-            a.x + a.width <= b.x ||
-            b.x + b.width <= a.x ||
-            a.y + a.height <= b.y + 3 ||
-            b.y + b.height <= a.y + 3,
-          `the names ${a.name} and ${b.name} overlap`,
-        );
+    await assertApart(page, ".pair .names > *", ".pair .names > *");
+    await assertApart(page, ".row .values > *", ".row .ratios > *");
     for (const words of [
       workload.setup,
       workload.client,
@@ -295,7 +314,7 @@ pageTest(
     const others = data.workloads[0].candidates.length - 1;
     assert.equal(await sections.count(), 45);
     assert.equal(await page.locator(".contents a").count(), 45);
-    assert.equal(await page.locator("#overview .medians > *").count(), data.means.length);
+    assert.equal(await page.locator("#overview .medians > *").count(), data.means.length + 1);
     assert.equal(
       await page.locator("#overview .clear-ratios > *, #overview .unclear-ratios > *").count(),
       2 * 45 * others,
