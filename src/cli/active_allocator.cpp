@@ -33,29 +33,29 @@ bool answers_to(const object_facts& object, const std::string& needed) {
 class search_list {
 public:
   explicit search_list(const std::vector<placed_object>& objects)
-      : m_objects(objects), m_taken(objects.size(), false) {}
+      : objects_(objects), taken_(objects.size(), false) {}
 
   void take(std::size_t index) {
-    if (!m_taken[index])
-      m_order.push_back(index);
-    m_taken[index] = true;
+    if (!taken_[index])
+      order_.push_back(index);
+    taken_[index] = true;
   }
 
   void take_what_they_link() {
-    for (std::size_t at = 0; at < m_order.size(); ++at)
-      for (const std::string& needed : m_objects[m_order[at]].facts.elf.needed)
-        for (std::size_t index = 0; index < m_objects.size(); ++index)
-          if (answers_to(m_objects[index].facts, needed))
+    for (std::size_t at = 0; at < order_.size(); ++at)
+      for (const std::string& needed : objects_[order_[at]].facts.elf.needed)
+        for (std::size_t index = 0; index < objects_.size(); ++index)
+          if (answers_to(objects_[index].facts, needed))
             take(index);
   }
 
-  bool has(std::size_t index) const { return m_taken[index]; }
-  const std::vector<std::size_t>& order() const { return m_order; }
+  bool has(std::size_t index) const { return taken_[index]; }
+  const std::vector<std::size_t>& order() const { return order_; }
 
 private:
-  const std::vector<placed_object>& m_objects;
-  std::vector<bool> m_taken;
-  std::vector<std::size_t> m_order;
+  const std::vector<placed_object>& objects_;
+  std::vector<bool> taken_;
+  std::vector<std::size_t> order_;
 };
 
 std::vector<std::size_t> guess_preloaded(const std::vector<placed_object>& objects) {

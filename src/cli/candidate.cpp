@@ -184,18 +184,4 @@ std::string known_allocator_of(std::string_view path) {
   return {};
 }
 
-std::vector<std::string> allocators_in_maps(std::string_view maps) {
-  std::vector<std::string> found;
-  for (const std::string_view line : lines_of(maps)) {
-    const std::size_t slash = line.find('/');
-    if (slash == line.npos)
-      continue;
-    const std::string_view path = line.substr(slash);
-    if (!known_allocator_of(path).empty() &&
-        std::find(found.begin(), found.end(), path) == found.end())
-      found.emplace_back(path);
-  }
-  return found;
-}
-
 } // namespace mete::cli

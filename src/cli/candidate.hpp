@@ -1,5 +1,4 @@
-// Candidates: the allocators that can be compared, where they are, and which one a process really
-// runs on.
+// Candidates: the allocators that can be compared, and where they are.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -37,9 +36,5 @@ std::string known_allocator_of(std::string_view path);
 
 // The version of the installed package that a library belongs to; empty if it is not known.
 std::string package_version(const std::string& library);
-
-// The allocator libraries among the mappings of a process (the text of /proc/PID/maps), by path,
-// without repetitions, in the order of their addresses.
-std::vector<std::string> allocators_in_maps(std::string_view maps);
 
 } // namespace mete::cli

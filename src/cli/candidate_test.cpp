@@ -45,19 +45,11 @@ TEST(candidate_test, a_path_is_named_after_its_file) {
   EXPECT_TRUE(own.library.ends_with("/libm.so.6"));
 }
 
-TEST(candidate_test, allocators_are_found_in_mappings) {
-  const std::string maps =
-      "5600-5700 r--p 00000000 fe:00 1 /usr/bin/redis-server\n"
-      "7f00-7f10 r--p 00000000 fe:00 2 /usr/lib/x86_64-linux-gnu/libjemalloc.so.2\n"
-      "7f10-7f20 r-xp 00001000 fe:00 2 /usr/lib/x86_64-linux-gnu/libjemalloc.so.2\n"
-      "7f20-7f30 r--p 00000000 fe:00 3 /usr/lib/x86_64-linux-gnu/libc.so.6\n"
-      "7f30-7f40 rw-p 00000000 00:00 0\n"
-      "7f40-7f50 r--p 00000000 fe:00 4 /opt/a folder/libmete.so.0.1.0\n"
-      "7f50-7f60 r--p 00000000 fe:00 5 /usr/lib/libmetering.so.1";
-  EXPECT_EQ(allocators_in_maps(maps),
-            (std::vector<std::string>{"/usr/lib/x86_64-linux-gnu/libjemalloc.so.2",
-                                      "/opt/a folder/libmete.so.0.1.0"}));
-  EXPECT_TRUE(allocators_in_maps("").empty());
+TEST(candidate_test, libraries_are_known_by_their_names) {
+  EXPECT_EQ(known_allocator_of("/usr/lib/libjemalloc.so.2"), "jemalloc");
+  EXPECT_EQ(known_allocator_of("/opt/libmete.so.0.1.0"), "mete");
+  EXPECT_EQ(known_allocator_of("/usr/lib/libc.so.6"), "");
+  EXPECT_EQ(known_allocator_of("/usr/lib/libmetering.so.1"), "");
 }
 
 } // namespace

@@ -98,20 +98,20 @@ child_request shell_request(const std::string& text, const child_request& beside
   return {{"/bin/sh", "-c", text}, "", beside.environment, beside.directory, ""};
 }
 
-child_process::child_process(const child_request& request) : m_request(request) {
+child_process::child_process(const child_request& request) : request_(request) {
   // Whoever below it loses its parent becomes this process's child.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   two_ends gate = make_pipe(), trouble = make_pipe(), output = make_pipe();
-  m_id = ::fork();
-  if (m_id < 0)
+  id_ = ::fork();
+  if (id_ < 0)
     throw command_error(status_failed, fmt::format("no process: {}", std::strerror(errno)));
-  if (m_id == 0)
-    become(m_request, gate.read.number(), trouble.write.number(), output.write.number());
-  ::setpgid(m_id, m_id); // here too: whoever comes first
-  m_gate = std::move(gate.write);
-  m_trouble = std::move(trouble.read);
-  m_output = std::move(output.read);
-  ::fcntl(m_output.number(), F_SETFL, O_NONBLOCK);
+  if (id_ == 0)
+    become(request_, gate.read.number(), trouble.write.number(), output.write.number());
+  ::setpgid(id_, id_); // here too: whoever comes first
+  gate_ = std::move(gate.write);
+  trouble_ = std::move(trouble.read);
+  output_ = std::move(output.read);
+  ::fcntl(output_.number(), F_SETFL, O_NONBLOCK);
 }
 
 child_process::~child_process() {
@@ -119,25 +119,25 @@ child_process::~child_process() {
 }
 
 void child_process::let_go() {
-  (void)!::write(m_gate.number(), "", 1);
+  (void)!::write(gate_.number(), "", 1);
   trouble what{};
-  if (::read(m_trouble.number(), &what, sizeof what) == sizeof what)
-    throw_trouble(m_request, what);
+  if (::read(trouble_.number(), &what, sizeof what) == sizeof what)
+    throw_trouble(request_, what);
 }
 
 void child_process::drain_output() {
   std::array<char, 65536> buffer;
   for (;;) {
-    const ssize_t count = ::read(m_output.number(), buffer.data(), buffer.size());
+    const ssize_t count = ::read(output_.number(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR)
       continue;
     if (count <= 0) {
-      m_output_ended = count == 0;
+      output_ended_ = count == 0;
       return;
     }
-    m_text.append(buffer.data(), static_cast<std::size_t>(count));
-    if (m_text.size() > 2 * max_output_bytes)
-      m_text.erase(0, m_text.size() - max_output_bytes);
+    text_.append(buffer.data(), static_cast<std::size_t>(count));
+    if (text_.size() > 2 * max_output_bytes)
+      text_.erase(0, text_.size() - max_output_bytes);
   }
 }
 
@@ -145,18 +145,18 @@ child_signals::child_signals() {
   sigset_t wanted;
   ::sigemptyset(&wanted);
   ::sigaddset(&wanted, SIGCHLD);
-  ::sigprocmask(SIG_BLOCK, &wanted, &m_before);
-  m_number = ::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+  ::sigprocmask(SIG_BLOCK, &wanted, &before_);
+  number_ = ::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 child_signals::~child_signals() {
-  ::close(m_number);
-  ::sigprocmask(SIG_SETMASK, &m_before, nullptr);
+  ::close(number_);
+  ::sigprocmask(SIG_SETMASK, &before_, nullptr);
 }
 
 void child_signals::take() const {
   signalfd_siginfo ignored;
-  while (::read(m_number, &ignored, sizeof ignored) > 0) {
+  while (::read(number_, &ignored, sizeof ignored) > 0) {
   }
 }
 

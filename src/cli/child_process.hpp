@@ -38,20 +38,20 @@ public:
   // It becomes the program. Throws command_error, after its end, if it cannot.
   void let_go();
 
-  pid_t id() const { return m_id; }
-  int output_descriptor() const { return m_output_ended ? -1 : m_output.number(); } // to poll
+  pid_t id() const { return id_; }
+  int output_descriptor() const { return output_ended_ ? -1 : output_.number(); } // to poll
   void drain_output();
-  const std::string& output() const { return m_text; } // both streams; the last MiB or two
-  void signal_group(int signal) const { ::kill(-m_id, signal); }
+  const std::string& output() const { return text_; } // both streams; the last MiB or two
+  void signal_group(int signal) const { ::kill(-id_, signal); }
 
 private:
-  child_request m_request;
-  descriptor m_gate;    // a byte lets it go
-  descriptor m_trouble; // what kept it from becoming the program
-  descriptor m_output;
-  bool m_output_ended = false;
-  std::string m_text;
-  pid_t m_id = -1;
+  child_request request_;
+  descriptor gate_;    // a byte lets it go
+  descriptor trouble_; // what kept it from becoming the program
+  descriptor output_;
+  bool output_ended_ = false;
+  std::string text_;
+  pid_t id_ = -1;
 };
 
 // While it lives, SIGCHLD arrives as something to read.
@@ -61,12 +61,12 @@ public:
   ~child_signals();
   child_signals(const child_signals&) = delete;
   child_signals& operator=(const child_signals&) = delete;
-  int number() const { return m_number; }
+  int number() const { return number_; }
   void take() const;
 
 private:
-  sigset_t m_before{};
-  int m_number = -1;
+  sigset_t before_{};
+  int number_ = -1;
 };
 
 // Kills everything below this process and waits for its end. Nothing that a child_process started

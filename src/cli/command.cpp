@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include "cli/command.hpp"
 
+#include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
@@ -15,10 +16,10 @@ namespace {
 // CLI11's own usage line cannot say "-- program args...".
 class help_formatter : public CLI::Formatter {
 public:
-  explicit help_formatter(std::string usage) : m_usage(std::move(usage)) { column_width(26); }
+  explicit help_formatter(std::string usage) : usage_(std::move(usage)) { column_width(26); }
 
   std::string make_usage(const CLI::App*, std::string) const override {
-    return "\nUsage: " + m_usage + "\n";
+    return "\nUsage: " + usage_ + "\n";
   }
 
   // What stands for the value, without its bounds: who names a wrong one is told them.
@@ -28,7 +29,7 @@ public:
   }
 
 private:
-  std::string m_usage;
+  std::string usage_;
 };
 
 bool takes_value(const CLI::App& parser, const std::string& name) {

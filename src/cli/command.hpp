@@ -6,13 +6,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <CLI/App.hpp>
 #include <cstddef>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+namespace CLI {
+class App;
+}
 
 namespace mete::cli {
 
@@ -26,11 +29,11 @@ inline constexpr int status_not_found = 127;      // the program is not there
 class command_error : public std::runtime_error {
 public:
   command_error(int status, const std::string& message)
-      : std::runtime_error(message), m_status(status) {}
-  int status() const { return m_status; }
+      : std::runtime_error(message), status_(status) {}
+  int status() const { return status_; }
 
 private:
-  int m_status;
+  int status_;
 };
 
 // "mete <command>: <message>", one line on standard error.

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include "cli/command.hpp"
 
+#include <CLI/App.hpp>
 #include <gtest/gtest.h>
 
 namespace mete::cli {

@@ -9,6 +9,7 @@
 #include "cli/report.hpp"
 #include "cli/suite.hpp"
 
+#include <CLI/App.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -213,24 +214,24 @@ std::vector<candidate> find_candidates(const compare_options& options) {
 // A line that is written over and over, on a terminal only.
 class progress {
 public:
-  explicit progress(std::size_t steps) : m_steps(steps), m_shown(::isatty(2) != 0) {}
+  explicit progress(std::size_t steps) : steps_(steps), shown_(::isatty(2) != 0) {}
   ~progress() { clear(); }
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;
   void next(const std::string& what) {
-    ++m_step;
-    if (m_shown)
-      fmt::print(stderr, "\r\033[K[{}/{}] {}", m_step, m_steps, what);
+    ++step_;
+    if (shown_)
+      fmt::print(stderr, "\r\033[K[{}/{}] {}", step_, steps_, what);
   }
   void clear() const {
-    if (m_shown)
+    if (shown_)
       std::fputs("\r\033[K", stderr);
   }
 
 private:
-  std::size_t m_steps;
-  std::size_t m_step = 0;
-  bool m_shown;
+  std::size_t steps_;
+  std::size_t step_ = 0;
+  bool shown_;
 };
 
 void write_file(const std::string& path, const std::string& text) {

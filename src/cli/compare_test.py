@@ -193,8 +193,8 @@ class Figures(CompareTest):
 class Proof(CompareTest):
     def test_the_library_was_there(self):
         candidates, _ = self.measure(self.behave, "exit", "0", runs=1)
-        self.assertEqual(candidates["mete"]["runs"][0]["allocators"], [support.LIBRARY])
-        self.assertEqual(candidates["glibc"]["runs"][0]["allocators"], [])
+        self.assertEqual(candidates["mete"]["runs"][0]["malloc"], support.LIBRARY)
+        self.assertRegex(candidates["glibc"]["runs"][0]["malloc"], r"/libc\.so\.6$")
 
     def test_a_library_that_is_not_loaded_is_a_failure(self):
         static = build("static", BEHAVE, "-static")
@@ -202,6 +202,15 @@ class Proof(CompareTest):
         self.assertIn("was not loaded", candidates["mete"]["runs"][0]["failure"])
         self.assertEqual(candidates["glibc"]["runs"][0]["failure"], "")
         self.assertRegex(result.stdout, r"(?m)^mete +failed$")
+
+    def test_a_malloc_in_the_program_itself_is_a_failure(self):
+        own = build("own", BEHAVE + "void *malloc(size_t n) { return sbrk(n + 16 & ~15); }\n"
+                    "void free(void *p) { }\n", "-rdynamic")
+        candidates, _ = self.measure(own, "exit", "0", runs=1, status=1,
+                                     allocators="glibc,mete,as-shipped")
+        for name in ("glibc", "mete"):
+            self.assertIn(f"its malloc came from '{own}'", candidates[name]["runs"][0]["failure"])
+        self.assertEqual(candidates["as-shipped"]["runs"][0]["malloc"], own)
 
     def test_glibc_comes_before_what_a_program_brings(self):
         other = build("libjemalloc.so.2", support.STAND_IN, "-shared", "-fPIC")
@@ -211,7 +220,7 @@ class Proof(CompareTest):
         self.assertIn("libc.so.6", candidates["glibc"]["library"])
         self.assertIn(f"brings {other}", result.stderr)
         self.assertEqual(candidates["as-shipped"]["library"], "")
-        self.assertEqual(candidates["as-shipped"]["runs"][0]["allocators"], [other])
+        self.assertEqual(candidates["as-shipped"]["runs"][0]["malloc"], other)
 
 
 class Results(CompareTest):

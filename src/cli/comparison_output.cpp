@@ -56,7 +56,7 @@ nlohmann::ordered_json json_of_run(const judged_run& each, const std::vector<fig
   for (const figure& which : figures)
     if (const auto value = which.of(each))
       run[which.name] = *value;
-  run["allocators"] = each.run.allocators;
+  run["malloc"] = each.run.malloc_file;
   nlohmann::ordered_json memory = nlohmann::ordered_json::array();
   if (with_samples)
     for (const memory_sample& sample : each.run.memory)

@@ -18,7 +18,7 @@ condition::condition(const std::string& text, const std::vector<std::string>& ca
                                                   "'mete.time > 1.05 * glibc.time'",
                                                   text, what));
   };
-  std::vector<factor>* side = &m_left;
+  std::vector<factor>* side = &left_;
   bool factor_expected = true;
   for (std::size_t at = 0; at < text.size();) {
     const char now = text[at];
@@ -51,18 +51,18 @@ condition::condition(const std::string& text, const std::vector<std::string>& ca
     } else if (now == '*') {
       factor_expected = true;
       ++at;
-    } else if ((now == '<' || now == '>') && side == &m_left) {
+    } else if ((now == '<' || now == '>') && side == &left_) {
       const bool equal = at + 1 < text.size() && text[at + 1] == '=';
-      m_relation = now == '<' ? (equal ? relation::less_equal : relation::less)
-                              : (equal ? relation::greater_equal : relation::greater);
-      side = &m_right;
+      relation_ = now == '<' ? (equal ? relation::less_equal : relation::less)
+                             : (equal ? relation::greater_equal : relation::greater);
+      side = &right_;
       factor_expected = true;
       at += equal ? 2 : 1;
     } else {
       fail(fmt::format("'{}' is not understood", text.substr(at)));
     }
   }
-  if (factor_expected || side == &m_left)
+  if (factor_expected || side == &left_)
     fail("something is missing");
 }
 
@@ -91,9 +91,9 @@ double condition::product(const std::vector<factor>& factors, const compared_wor
 }
 
 bool condition::holds(const compared_workload& all) const {
-  const double left = product(m_left, all);
-  const double right = product(m_right, all);
-  switch (m_relation) {
+  const double left = product(left_, all);
+  const double right = product(right_, all);
+  switch (relation_) {
   case relation::less:
     return left < right;
   case relation::less_equal:

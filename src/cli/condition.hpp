@@ -30,8 +30,8 @@ private:
   enum class relation { less, less_equal, greater, greater_equal };
   static double product(const std::vector<factor>& factors, const compared_workload& all);
 
-  std::vector<factor> m_left, m_right;
-  relation m_relation = relation::less;
+  std::vector<factor> left_, right_;
+  relation relation_ = relation::less;
 };
 
 } // namespace mete::cli

@@ -7,6 +7,7 @@
 #include "cli/command.hpp"
 #include "cli/subject.hpp"
 
+#include <CLI/App.hpp>
 #include <algorithm>
 #include <charconv>
 #include <fmt/format.h>

@@ -19,10 +19,10 @@ namespace {
 // The parts of a file by offset; whatever does not lie inside it is absent.
 class byte_reader {
 public:
-  explicit byte_reader(std::span<const std::byte> bytes) : m_bytes(bytes) {}
+  explicit byte_reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
 
   bool holds(std::uint64_t offset, std::uint64_t size) const {
-    return offset <= m_bytes.size() && size <= m_bytes.size() - offset;
+    return offset <= bytes_.size() && size <= bytes_.size() - offset;
   }
 
   template <typename T>
@@ -30,19 +30,19 @@ public:
     if (!holds(offset, sizeof(T)))
       return std::nullopt;
     T value;
-    std::memcpy(&value, m_bytes.data() + offset, sizeof(T));
+    std::memcpy(&value, bytes_.data() + offset, sizeof(T));
     return value;
   }
 
   // The table at [offset, offset + size), cut where the file ends.
   std::span<const std::byte> part(std::uint64_t offset, std::uint64_t size) const {
-    if (offset > m_bytes.size())
+    if (offset > bytes_.size())
       return {};
-    return m_bytes.subspan(offset, std::min<std::uint64_t>(size, m_bytes.size() - offset));
+    return bytes_.subspan(offset, std::min<std::uint64_t>(size, bytes_.size() - offset));
   }
 
 private:
-  std::span<const std::byte> m_bytes;
+  std::span<const std::byte> bytes_;
 };
 
 // The string that starts at `index`; empty when no end is in sight.
@@ -75,7 +75,7 @@ template <typename Layout>
 class elf_reader {
 public:
   explicit elf_reader(std::span<const std::byte> bytes)
-      : m_reader(bytes), m_header(*m_reader.read<typename Layout::header>(0)) {
+      : reader_(bytes), header_(*reader_.read<typename Layout::header>(0)) {
     read_segments();
   }
 
@@ -90,21 +90,21 @@ private:
   using symbol = typename Layout::symbol;
 
   void read_segments() {
-    if (m_header.e_phentsize != sizeof(segment))
+    if (header_.e_phentsize != sizeof(segment))
       return;
-    for (std::uint64_t i = 0; i < m_header.e_phnum; ++i)
-      if (const auto found = m_reader.read<segment>(m_header.e_phoff + i * sizeof(segment)))
-        m_segments.push_back(*found);
+    for (std::uint64_t i = 0; i < header_.e_phnum; ++i)
+      if (const auto found = reader_.read<segment>(header_.e_phoff + i * sizeof(segment)))
+        segments_.push_back(*found);
   }
 
   std::optional<section> section_at(std::uint64_t index) const {
-    if (m_header.e_shentsize != sizeof(section) || index >= m_header.e_shnum)
+    if (header_.e_shentsize != sizeof(section) || index >= header_.e_shnum)
       return std::nullopt;
-    return m_reader.read<section>(m_header.e_shoff + index * sizeof(section));
+    return reader_.read<section>(header_.e_shoff + index * sizeof(section));
   }
 
   const segment* segment_of_type(std::uint32_t type) const {
-    for (const segment& each : m_segments)
+    for (const segment& each : segments_)
       if (each.p_type == type)
         return &each;
     return nullptr;
@@ -112,14 +112,14 @@ private:
 
   // The rest of the loaded segment that holds `address`, as it lies in the file.
   std::span<const std::byte> at_address(std::uint64_t address) const {
-    for (const segment& each : m_segments) {
+    for (const segment& each : segments_) {
       const bool inside = each.p_type == PT_LOAD && address >= each.p_vaddr &&
                           address - each.p_vaddr < each.p_filesz;
       if (inside) {
         const std::uint64_t skipped = address - each.p_vaddr;
         const std::uint64_t offset = std::uint64_t{each.p_offset} + skipped;
         if (offset >= skipped) // else it wrapped around
-          return m_reader.part(offset, each.p_filesz - skipped);
+          return reader_.part(offset, each.p_filesz - skipped);
       }
     }
     return {};
@@ -127,15 +127,15 @@ private:
 
   void describe_dynamic(const segment& table, elf_file& file) const;
 
-  byte_reader m_reader;
-  typename Layout::header m_header;
-  std::vector<segment> m_segments;
+  byte_reader reader_;
+  typename Layout::header header_;
+  std::vector<segment> segments_;
 };
 
 template <typename Layout>
 void elf_reader<Layout>::describe(elf_file& file) const {
   if (const segment* interpreter = segment_of_type(PT_INTERP))
-    file.interpreter = string_at(m_reader.part(interpreter->p_offset, interpreter->p_filesz), 0);
+    file.interpreter = string_at(reader_.part(interpreter->p_offset, interpreter->p_filesz), 0);
   if (const segment* table = segment_of_type(PT_DYNAMIC)) {
     file.dynamic = true;
     describe_dynamic(*table, file);
@@ -144,7 +144,7 @@ void elf_reader<Layout>::describe(elf_file& file) const {
 
 template <typename Layout>
 void elf_reader<Layout>::describe_dynamic(const segment& table, elf_file& file) const {
-  const byte_reader entries(m_reader.part(table.p_offset, table.p_filesz));
+  const byte_reader entries(reader_.part(table.p_offset, table.p_filesz));
   std::vector<std::uint64_t> needed;
   std::optional<std::uint64_t> name;
   std::uint64_t strings_address = 0;
@@ -171,15 +171,15 @@ template <typename Layout>
 void elf_reader<Layout>::visit(
     symbol_table table, const std::function<void(std::string_view, symbol_use)>& visitor) const {
   const std::uint32_t wanted = table == symbol_table::dynamic ? SHT_DYNSYM : SHT_SYMTAB;
-  for (std::uint64_t i = 0; i < m_header.e_shnum; ++i) {
+  for (std::uint64_t i = 0; i < header_.e_shnum; ++i) {
     const auto found = section_at(i);
     if (!found || found->sh_type != wanted)
       continue;
     const auto names = section_at(found->sh_link);
     if (!names || names->sh_type != SHT_STRTAB)
       continue;
-    const auto strings = m_reader.part(names->sh_offset, names->sh_size);
-    const byte_reader symbols(m_reader.part(found->sh_offset, found->sh_size));
+    const auto strings = reader_.part(names->sh_offset, names->sh_size);
+    const byte_reader symbols(reader_.part(found->sh_offset, found->sh_size));
     for (std::uint64_t offset = 0;; offset += sizeof(symbol)) {
       const auto entry = symbols.read<symbol>(offset);
       if (!entry)
@@ -289,17 +289,17 @@ mapped_file::mapped_file(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct stat status {};
   if (descriptor < 0 || ::fstat(descriptor, &status) != 0) {
-    m_error = errno;
+    error_ = errno;
   } else if (!S_ISREG(status.st_mode)) {
-    m_error = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+    error_ = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
   } else if (status.st_size > 0) { // an empty file cannot be mapped, and is just empty
     const auto size = static_cast<std::size_t>(status.st_size);
     void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (start == MAP_FAILED) {
-      m_error = errno;
+      error_ = errno;
     } else {
-      m_start = static_cast<const std::byte*>(start);
-      m_size = size;
+      start_ = static_cast<const std::byte*>(start);
+      size_ = size;
     }
   }
   if (descriptor >= 0)
@@ -307,8 +307,8 @@ mapped_file::mapped_file(const std::string& path) {
 }
 
 mapped_file::~mapped_file() {
-  if (m_start)
-    ::munmap(const_cast<std::byte*>(m_start), m_size);
+  if (start_)
+    ::munmap(const_cast<std::byte*>(start_), size_);
 }
 
 } // namespace mete::cli

@@ -67,13 +67,13 @@ public:
   mapped_file(const mapped_file&) = delete;
   mapped_file& operator=(const mapped_file&) = delete;
 
-  std::span<const std::byte> bytes() const { return {m_start, m_size}; }
-  int error() const { return m_error; }
+  std::span<const std::byte> bytes() const { return {start_, size_}; }
+  int error() const { return error_; }
 
 private:
-  const std::byte* m_start = nullptr;
-  std::size_t m_size = 0;
-  int m_error = 0;
+  const std::byte* start_ = nullptr;
+  std::size_t size_ = 0;
+  int error_ = 0;
 };
 
 } // namespace mete::cli

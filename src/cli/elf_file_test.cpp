@@ -129,29 +129,29 @@ TEST(mapped_file, says_why_there_are_no_bytes) {
 // Bytes whose end is the end of what may be read.
 class guarded_bytes {
 public:
-  explicit guarded_bytes(std::span<const std::byte> bytes) : m_size(bytes.size()) {
+  explicit guarded_bytes(std::span<const std::byte> bytes) : size_(bytes.size()) {
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    m_readable = (m_size + page - 1) / page * page;
-    m_mapped = m_readable + page;
-    m_map = static_cast<std::byte*>(
-        ::mmap(nullptr, m_mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    if (m_map == MAP_FAILED || ::mprotect(m_map + m_readable, page, PROT_NONE) != 0)
+    readable_ = (size_ + page - 1) / page * page;
+    mapped_ = readable_ + page;
+    map_ = static_cast<std::byte*>(
+        ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (map_ == MAP_FAILED || ::mprotect(map_ + readable_, page, PROT_NONE) != 0)
       throw std::bad_alloc();
-    if (m_size != 0)
-      std::memcpy(start(), bytes.data(), m_size);
+    if (size_ != 0)
+      std::memcpy(start(), bytes.data(), size_);
   }
-  ~guarded_bytes() { ::munmap(m_map, m_mapped); }
+  ~guarded_bytes() { ::munmap(map_, mapped_); }
   guarded_bytes(const guarded_bytes&) = delete;
   guarded_bytes& operator=(const guarded_bytes&) = delete;
 
-  std::byte* start() { return m_map + m_readable - m_size; }
-  std::span<const std::byte> bytes() { return {start(), m_size}; }
+  std::byte* start() { return map_ + readable_ - size_; }
+  std::span<const std::byte> bytes() { return {start(), size_}; }
 
 private:
-  std::byte* m_map;
-  std::size_t m_size;
-  std::size_t m_readable;
-  std::size_t m_mapped;
+  std::byte* map_;
+  std::size_t size_;
+  std::size_t readable_;
+  std::size_t mapped_;
 };
 
 // Returns something that depends on all that was read, lest it be optimised away.

@@ -45,19 +45,19 @@ private:
       return append(&value, sizeof value);
     }
     std::size_t append(const void* start, std::size_t size) {
-      const std::size_t offset = m_bytes.size();
-      m_bytes.resize(offset + size);
-      std::memcpy(m_bytes.data() + offset, start, size);
+      const std::size_t offset = bytes_.size();
+      bytes_.resize(offset + size);
+      std::memcpy(bytes_.data() + offset, start, size);
       return offset;
     }
     void replace(std::size_t offset, const void* start, std::size_t size) {
-      std::memcpy(m_bytes.data() + offset, start, size);
+      std::memcpy(bytes_.data() + offset, start, size);
     }
-    std::size_t size() const { return m_bytes.size(); }
-    std::vector<std::byte> take() { return std::move(m_bytes); }
+    std::size_t size() const { return bytes_.size(); }
+    std::vector<std::byte> take() { return std::move(bytes_); }
 
   private:
-    std::vector<std::byte> m_bytes;
+    std::vector<std::byte> bytes_;
   };
 
   struct string_table {

@@ -2,6 +2,7 @@
 #include "cli/experiment.hpp"
 
 #include "cli/command.hpp"
+#include "cli/environment.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -9,7 +10,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,38 +23,38 @@ namespace fs = std::filesystem;
 class scratch_folder {
 public:
   scratch_folder() {
-    m_path = (fs::temp_directory_path() / "mete-compare-XXXXXX").string();
-    if (::mkdtemp(m_path.data()) == nullptr)
+    path_ = (fs::temp_directory_path() / "mete-compare-XXXXXX").string();
+    if (::mkdtemp(path_.data()) == nullptr)
       throw command_error(status_failed,
-                          fmt::format("no scratch folder '{}': {}", m_path, std::strerror(errno)));
+                          fmt::format("no scratch folder '{}': {}", path_, std::strerror(errno)));
   }
   ~scratch_folder() {
     std::error_code ignored;
-    fs::remove_all(m_path, ignored);
+    fs::remove_all(path_, ignored);
   }
   scratch_folder(const scratch_folder&) = delete;
   scratch_folder& operator=(const scratch_folder&) = delete;
-  const std::string& path() const { return m_path; }
+  const std::string& path() const { return path_; }
 
 private:
-  std::string m_path;
+  std::string path_;
 };
 
 // A text as a file that a child can read.
 class text_as_input {
 public:
-  explicit text_as_input(const std::string& text) : m_file(::memfd_create("output", 0)) {
+  explicit text_as_input(const std::string& text) : file_(::memfd_create("output", 0)) {
     for (std::size_t at = 0; at < text.size();) {
-      const ssize_t count = ::write(m_file.number(), text.data() + at, text.size() - at);
+      const ssize_t count = ::write(file_.number(), text.data() + at, text.size() - at);
       if (count <= 0)
         throw command_error(status_failed, fmt::format("memfd: {}", std::strerror(errno)));
       at += static_cast<std::size_t>(count);
     }
   }
-  std::string path() const { return fmt::format("/proc/self/fd/{}", m_file.number()); }
+  std::string path() const { return fmt::format("/proc/self/fd/{}", file_.number()); }
 
 private:
-  descriptor m_file;
+  descriptor file_;
 };
 
 // Why it does not count, as far as its end tells; empty if it does.
@@ -87,10 +87,16 @@ std::string failure_at_end(const measured_run& run) {
 
 // The same of the allocator that it ran on.
 std::string failure_of_proof(const measured_run& run, const candidate& what) {
+  if (what.as_shipped)
+    return {};
   if (!what.library.empty() && !run.preloaded_was_mapped)
     return fmt::format("'{}' was not loaded into it: it may be static, setuid, of another "
                        "architecture, or drop LD_PRELOAD; see: mete doctor -- program",
                        what.library);
+  const std::string expected = what.library.empty() ? c_library_path() : what.library;
+  if (!run.malloc_file.empty() && !same_file(run.malloc_file, expected))
+    return fmt::format("its malloc came from '{}', not from '{}'; see: mete doctor -- program",
+                       run.malloc_file, expected);
   return {};
 }
 
@@ -121,16 +127,16 @@ class experimenter {
 public:
   experimenter(compared_workload& all, const prepared_workload& prepared,
                const std::function<void(const std::string&)>& remark, const volatile int* stop)
-      : m_all(all), m_prepared(prepared), m_remark(remark), m_stop(stop) {}
+      : all_(all), prepared_(prepared), remark_(remark), stop_(stop) {}
 
   judged_run run(candidate& what) {
     judged_run judged = run_once(what);
-    // The loader takes the preloaded library before all others; without one, what the program
-    // brings. So, then, the C library has to be preloaded as well.
-    if (what.library.empty() && !what.as_shipped && !judged.run.allocators.empty()) {
-      m_remark(fmt::format("'{}' brings {}; for {}, LD_PRELOAD names {} before it",
-                           m_all.what.program[0], fmt::join(judged.run.allocators, ", "), what.name,
-                           c_library_path()));
+    // Where a library that the program brings comes before the C library, that has to be preloaded
+    // as well.
+    const std::string& file = judged.run.malloc_file;
+    if (what.library.empty() && !what.as_shipped && !known_allocator_of(file).empty()) {
+      remark_(fmt::format("'{}' brings {}; for {}, LD_PRELOAD names {} before it",
+                          all_.what.program[0], file, what.name, c_library_path()));
       what.library = c_library_path();
       judged = run_once(what);
     }
@@ -142,17 +148,17 @@ public:
 private:
   judged_run run_once(const candidate& what) {
     std::optional<scratch_folder> scratch;
-    if (m_all.what.scratch)
+    if (all_.what.scratch)
       scratch.emplace();
     const child_request program =
-        request_for(m_all.what, what, scratch ? scratch->path() : std::string());
+        request_for(all_.what, what, scratch ? scratch->path() : std::string());
     judged_run judged;
     judged.failure = set_up(program);
     if (!judged.failure.empty())
       return judged;
-    judged.run = run_measured({program, m_all.what.timeout, m_all.what.client,
-                               m_prepared.ready_line, m_all.what.ready_port},
-                              m_stop);
+    judged.run = run_measured(
+        {program, all_.what.timeout, all_.what.client, prepared_.ready_line, all_.what.ready_port},
+        stop_);
     judged.failure = failure_at_end(judged.run);
     if (judged.failure.empty())
       judged.failure = failure_of_proof(judged.run, what);
@@ -164,11 +170,10 @@ private:
   }
 
   std::string set_up(const child_request& program) const {
-    if (m_all.what.setup.empty())
+    if (all_.what.setup.empty())
       return {};
     const std::string trouble =
-        run_command_line(shell_request(m_all.what.setup, program), m_all.what.timeout, m_stop)
-            .trouble;
+        run_command_line(shell_request(all_.what.setup, program), all_.what.timeout, stop_).trouble;
     if (trouble.empty())
       return {};
     end_all_children();
@@ -176,42 +181,42 @@ private:
   }
 
   const std::string& result_of(const measured_run& run) const {
-    return m_all.what.client.empty() ? run.output : run.client_output;
+    return all_.what.client.empty() ? run.output : run.client_output;
   }
 
   std::string find_result(judged_run& judged) const {
-    if (!m_prepared.metric)
+    if (!prepared_.metric)
       return {};
-    judged.metrics = find_metrics(result_of(judged.run), *m_prepared.metric);
+    judged.metrics = find_metrics(result_of(judged.run), *prepared_.metric);
     return !judged.metrics.empty() ? ""
                                    : fmt::format("it printed nothing that matches --metric; {}",
                                                  last_words(result_of(judged.run)));
   }
 
   std::string check_result(const measured_run& run, const child_request& program) {
-    if (m_all.what.check.empty())
+    if (all_.what.check.empty())
       return {};
     const text_as_input output(result_of(run));
-    child_request check = shell_request(m_all.what.check, program);
+    child_request check = shell_request(all_.what.check, program);
     check.input = output.path();
-    const finished_command checked = run_command_line(check, m_all.what.timeout, m_stop);
+    const finished_command checked = run_command_line(check, all_.what.timeout, stop_);
     end_all_children();
     if (!checked.trouble.empty())
       return fmt::format("--check: {}", checked.trouble);
-    if (!m_checked)
-      m_checked = checked.output;
-    return *m_checked == checked.output
+    if (!checked_)
+      checked_ = checked.output;
+    return *checked_ == checked.output
                ? ""
                : fmt::format("its result differs from an earlier run's, of which --check said: {}; "
                              "now it says: {}",
-                             last_words(*m_checked), last_words(checked.output));
+                             last_words(*checked_), last_words(checked.output));
   }
 
-  compared_workload& m_all;
-  const prepared_workload& m_prepared;
-  const std::function<void(const std::string&)>& m_remark;
-  const volatile int* m_stop;
-  std::optional<std::string> m_checked; // what --check said the first time
+  compared_workload& all_;
+  const prepared_workload& prepared_;
+  const std::function<void(const std::string&)>& remark_;
+  const volatile int* stop_;
+  std::optional<std::string> checked_; // what --check said the first time
 };
 
 } // namespace

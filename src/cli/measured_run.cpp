@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "cli/measured_run.hpp"
 
-#include "cli/candidate.hpp"
 #include "cli/command.hpp"
 #include "cli/listening.hpp"
+#include "cli/subject.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -52,7 +52,7 @@ bool ended_as_asked(int wait_status) {
 class follower {
 public:
   follower(const run_request& request, const volatile int* stop)
-      : m_request(request), m_stop(stop), m_program(request.program) {}
+      : request_(request), stop_(stop), program_(request.program) {}
   ~follower() { end_all_children(); }
   follower(const follower&) = delete;
   follower& operator=(const follower&) = delete;
@@ -63,27 +63,27 @@ public:
       proceed();
       wait_a_little();
     }
-    m_program.drain_output();
-    m_result.output = m_program.output();
-    return std::move(m_result);
+    program_.drain_output();
+    result_.output = program_.output();
+    return std::move(result_);
   }
 
 private:
   enum class phase { running, starting, serving, stopping };
 
   void start() {
-    if (::ptrace(PTRACE_SEIZE, m_program.id(), nullptr,
+    if (::ptrace(PTRACE_SEIZE, program_.id(), nullptr,
                  reinterpret_cast<void*>(PTRACE_O_TRACEEXIT)) != 0)
       throw command_error(status_failed,
                           fmt::format("the program cannot be watched: {}; allow ptrace, for "
                                       "instance with: sysctl kernel.yama.ptrace_scope=1",
                                       std::strerror(errno)));
-    m_begin = m_next_sample = steady_clock::now();
-    if (m_request.timeout.count() != 0)
-      m_deadline = m_begin + m_request.timeout;
-    else if (m_phase == phase::starting)
-      m_deadline = m_begin + time_to_get_ready;
-    m_program.let_go();
+    begin_ = next_sample_ = steady_clock::now();
+    if (request_.timeout.count() != 0)
+      deadline_ = begin_ + request_.timeout;
+    else if (phase_ == phase::starting)
+      deadline_ = begin_ + time_to_get_ready;
+    program_.let_go();
   }
 
   // Handles what the process has reported; true when it has ended.
@@ -91,7 +91,7 @@ private:
     for (;;) {
       int status = 0;
       rusage used{};
-      const pid_t who = ::wait4(m_program.id(), &status, WNOHANG | __WALL, &used);
+      const pid_t who = ::wait4(program_.id(), &status, WNOHANG | __WALL, &used);
       if (who == 0 || (who < 0 && errno == EINTR))
         return false;
       if (who < 0)
@@ -104,139 +104,147 @@ private:
       if (event == PTRACE_EVENT_EXIT)
         look_before_the_end();
       const long deliver = event == 0 ? WSTOPSIG(status) : 0;
-      ::ptrace(event == PTRACE_EVENT_STOP ? PTRACE_LISTEN : PTRACE_CONT, m_program.id(), nullptr,
+      ::ptrace(event == PTRACE_EVENT_STOP ? PTRACE_LISTEN : PTRACE_CONT, program_.id(), nullptr,
                reinterpret_cast<void*>(event == PTRACE_EVENT_STOP ? 0 : deliver));
     }
   }
 
   void look_before_the_end() {
     const auto begin = steady_clock::now();
-    const std::string maps = text_of_file(fmt::format("/proc/{}/maps", m_program.id()));
-    m_result.mappings = static_cast<int>(std::count(maps.begin(), maps.end(), '\n'));
-    m_result.allocators = allocators_in_maps(maps);
-    if (const std::string& preload = m_request.program.preload; !preload.empty()) {
+    const std::string maps = text_of_file(fmt::format("/proc/{}/maps", program_.id()));
+    result_.mappings = static_cast<int>(std::count(maps.begin(), maps.end(), '\n'));
+    result_.malloc_file = find_malloc_file();
+    if (const std::string& preload = request_.program.preload; !preload.empty()) {
       std::error_code error;
       const std::string real = std::filesystem::canonical(preload, error).string();
-      m_result.preloaded_was_mapped = maps.find(" " + real + "\n") != maps.npos;
+      result_.preloaded_was_mapped = maps.find(" " + real + "\n") != maps.npos;
     }
-    m_result.peak_bytes = bytes_in(fmt::format("/proc/{}/status", m_program.id()), "VmHWM:");
-    m_paused += seconds_between(begin, steady_clock::now());
+    result_.peak_bytes = bytes_in(fmt::format("/proc/{}/status", program_.id()), "VmHWM:");
+    paused_ += seconds_between(begin, steady_clock::now());
+  }
+
+  std::string find_malloc_file() const {
+    try {
+      return file_of_malloc(look_at_process(program_.id()));
+    } catch (const command_error&) {
+      return {}; // it may not be looked at, being setuid, say
+    }
   }
 
   void finish(int status, const rusage& used) {
-    if (m_request.client.empty())
-      m_result.wall_seconds = seconds_between(m_begin, steady_clock::now()) - m_paused;
-    m_result.user_seconds = seconds_of(used.ru_utime);
-    m_result.system_seconds = seconds_of(used.ru_stime);
-    m_result.page_faults = used.ru_minflt + used.ru_majflt;
+    if (request_.client.empty())
+      result_.wall_seconds = seconds_between(begin_, steady_clock::now()) - paused_;
+    result_.user_seconds = seconds_of(used.ru_utime);
+    result_.system_seconds = seconds_of(used.ru_stime);
+    result_.page_faults = used.ru_minflt + used.ru_majflt;
     // Larger than this command can only be what the program has waited for.
     rusage own{};
     ::getrusage(RUSAGE_SELF, &own);
     if (used.ru_maxrss > own.ru_maxrss)
-      m_result.peak_bytes =
-          std::max(m_result.peak_bytes, static_cast<std::size_t>(used.ru_maxrss) * 1024);
-    m_result.context_switches = used.ru_nvcsw + used.ru_nivcsw;
+      result_.peak_bytes =
+          std::max(result_.peak_bytes, static_cast<std::size_t>(used.ru_maxrss) * 1024);
+    result_.context_switches = used.ru_nvcsw + used.ru_nivcsw;
     judge_end(status);
   }
 
   void judge_end(int status) {
-    if (m_ended_by) {
-      m_result.end = *m_ended_by;
-      if (m_ended_by == run_end::client_failed)
+    if (ended_by_) {
+      result_.end = *ended_by_;
+      if (ended_by_ == run_end::client_failed)
         return; // whose status it is
-    } else if (m_phase == phase::starting || m_phase == phase::serving) {
-      m_result.end = run_end::ended_before_client;
-    } else if (m_phase == phase::stopping && ended_as_asked(status)) {
-      m_result.end = run_end::exited;
+    } else if (phase_ == phase::starting || phase_ == phase::serving) {
+      result_.end = run_end::ended_before_client;
+    } else if (phase_ == phase::stopping && ended_as_asked(status)) {
+      result_.end = run_end::exited;
       status = 0;
     } else {
-      m_result.end = WIFEXITED(status) ? run_end::exited : run_end::killed;
+      result_.end = WIFEXITED(status) ? run_end::exited : run_end::killed;
     }
-    m_result.wait_status = status;
+    result_.wait_status = status;
   }
 
   // Does what the time has come for.
   void proceed() {
     const auto now = steady_clock::now();
-    if (*m_stop != 0)
+    if (*stop_ != 0)
       end_early(run_end::interrupted);
-    if (now > m_deadline)
-      end_early(m_phase == phase::starting ? run_end::never_ready : run_end::timed_out);
-    if (now >= m_next_sample) {
-      take_sample(seconds_between(m_begin, now));
-      m_next_sample = now + m_interval;
+    if (now > deadline_)
+      end_early(phase_ == phase::starting ? run_end::never_ready : run_end::timed_out);
+    if (now >= next_sample_) {
+      take_sample(seconds_between(begin_, now));
+      next_sample_ = now + interval_;
     }
-    if (m_phase == phase::starting && !m_ended_by && is_ready())
+    if (phase_ == phase::starting && !ended_by_ && is_ready())
       start_client();
-    if (m_phase == phase::serving)
+    if (phase_ == phase::serving)
       look_at_client();
-    if (m_phase == phase::stopping && now > m_stop_until)
+    if (phase_ == phase::stopping && now > stop_until_)
       end_early(run_end::would_not_stop);
   }
 
   bool is_ready() const {
-    if (m_request.ready_line)
-      return std::regex_search(m_program.output(), *m_request.ready_line);
-    std::vector<pid_t> processes = descendants_of(m_program.id());
-    processes.push_back(m_program.id());
-    return listens(processes, m_request.ready_port);
+    if (request_.ready_line)
+      return std::regex_search(program_.output(), *request_.ready_line);
+    std::vector<pid_t> processes = descendants_of(program_.id());
+    processes.push_back(program_.id());
+    return listens(processes, request_.ready_port);
   }
 
   void start_client() {
-    m_client.emplace(shell_request(m_request.client, m_request.program));
-    if (m_request.timeout.count() == 0)
-      m_deadline = steady_clock::time_point::max();
-    m_client_begin = steady_clock::now();
-    m_client->let_go();
-    m_phase = phase::serving;
+    client_.emplace(shell_request(request_.client, request_.program));
+    if (request_.timeout.count() == 0)
+      deadline_ = steady_clock::time_point::max();
+    client_begin_ = steady_clock::now();
+    client_->let_go();
+    phase_ = phase::serving;
   }
 
   void look_at_client() {
-    m_client->drain_output();
+    client_->drain_output();
     int status = 0;
-    if (::waitpid(m_client->id(), &status, WNOHANG) != m_client->id())
+    if (::waitpid(client_->id(), &status, WNOHANG) != client_->id())
       return;
-    m_result.wall_seconds = seconds_between(m_client_begin, steady_clock::now());
-    m_client->drain_output();
-    m_result.client_output = m_client->output();
-    m_phase = phase::stopping;
-    m_stop_until = steady_clock::now() + time_to_stop;
+    result_.wall_seconds = seconds_between(client_begin_, steady_clock::now());
+    client_->drain_output();
+    result_.client_output = client_->output();
+    phase_ = phase::stopping;
+    stop_until_ = steady_clock::now() + time_to_stop;
     if (status != 0) {
-      m_result.wait_status = status;
+      result_.wait_status = status;
       end_early(run_end::client_failed);
     } else {
-      ::kill(m_program.id(), SIGTERM);
+      ::kill(program_.id(), SIGTERM);
     }
   }
 
   // Until something is to be done: output, a sample, the timeout, or the end of a process, which
   // is told as SIGCHLD.
   void wait_a_little() {
-    auto until = m_next_sample;
-    if (m_phase == phase::starting)
+    auto until = next_sample_;
+    if (phase_ == phase::starting)
       until = std::min(until, steady_clock::now() + ready_interval);
     const auto rest = std::chrono::ceil<milliseconds>(until - steady_clock::now());
-    pollfd all[3] = {{m_signals.number(), POLLIN, 0},
-                     {m_program.output_descriptor(), POLLIN, 0},
-                     {m_client ? m_client->output_descriptor() : -1, POLLIN, 0}};
+    pollfd all[3] = {{signals_.number(), POLLIN, 0},
+                     {program_.output_descriptor(), POLLIN, 0},
+                     {client_ ? client_->output_descriptor() : -1, POLLIN, 0}};
     ::poll(all, 3, static_cast<int>(std::max<long>(rest.count(), 0)));
-    m_signals.take();
+    signals_.take();
     if (all[1].revents != 0)
-      m_program.drain_output();
+      program_.drain_output();
     if (all[2].revents != 0)
-      m_client->drain_output();
+      client_->drain_output();
   }
 
   void end_early(run_end why) {
-    if (m_ended_by)
+    if (ended_by_)
       return;
-    m_ended_by = why;
-    m_program.signal_group(SIGKILL);
+    ended_by_ = why;
+    program_.signal_group(SIGKILL);
   }
 
   void take_sample(double second) {
     // The second number of statm: resident pages. Cheap, unlike smaps_rollup.
-    const std::string statm = text_of_file(fmt::format("/proc/{}/statm", m_program.id()));
+    const std::string statm = text_of_file(fmt::format("/proc/{}/statm", program_.id()));
     const std::size_t blank = statm.find(' ');
     if (blank == statm.npos)
       return;
@@ -244,35 +252,35 @@ private:
     sample.second = second;
     sample.resident_bytes = std::strtoull(statm.c_str() + blank, nullptr, 10) *
                             static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    if (m_looks++ % samples_per_look_at_lazily_freed == 0)
-      m_lazily_freed = bytes_in(fmt::format("/proc/{}/smaps_rollup", m_program.id()), "LazyFree:");
-    sample.lazily_freed_bytes = m_lazily_freed;
-    m_result.memory.push_back(sample);
-    if (m_result.memory.size() < max_samples)
+    if (looks_++ % samples_per_look_at_lazily_freed == 0)
+      lazily_freed_ = bytes_in(fmt::format("/proc/{}/smaps_rollup", program_.id()), "LazyFree:");
+    sample.lazily_freed_bytes = lazily_freed_;
+    result_.memory.push_back(sample);
+    if (result_.memory.size() < max_samples)
       return;
     for (std::size_t at = 0; at < max_samples / 2; ++at)
-      m_result.memory[at] = m_result.memory[2 * at];
-    m_result.memory.resize(max_samples / 2);
-    m_interval *= 2;
+      result_.memory[at] = result_.memory[2 * at];
+    result_.memory.resize(max_samples / 2);
+    interval_ *= 2;
   }
 
-  const child_signals m_signals;
-  const run_request& m_request;
-  const volatile int* m_stop;
-  child_process m_program;
-  std::optional<child_process> m_client;
-  phase m_phase = m_request.client.empty() ? phase::running : phase::starting;
-  measured_run m_result;
-  steady_clock::time_point m_begin;
-  steady_clock::time_point m_client_begin;
-  steady_clock::time_point m_stop_until;
-  steady_clock::time_point m_deadline = steady_clock::time_point::max();
-  steady_clock::time_point m_next_sample;
-  milliseconds m_interval = sample_interval;
-  double m_paused = 0;
-  unsigned m_looks = 0;
-  std::size_t m_lazily_freed = 0;
-  std::optional<run_end> m_ended_by;
+  const child_signals signals_;
+  const run_request& request_;
+  const volatile int* stop_;
+  child_process program_;
+  std::optional<child_process> client_;
+  phase phase_ = request_.client.empty() ? phase::running : phase::starting;
+  measured_run result_;
+  steady_clock::time_point begin_;
+  steady_clock::time_point client_begin_;
+  steady_clock::time_point stop_until_;
+  steady_clock::time_point deadline_ = steady_clock::time_point::max();
+  steady_clock::time_point next_sample_;
+  milliseconds interval_ = sample_interval;
+  double paused_ = 0;
+  unsigned looks_ = 0;
+  std::size_t lazily_freed_ = 0;
+  std::optional<run_end> ended_by_;
 };
 
 } // namespace

@@ -59,8 +59,8 @@ struct measured_run {
   std::size_t peak_bytes = 0; // resident memory
   long page_faults = 0;
   long context_switches = 0;
-  int mappings = 0;                    // at the end
-  std::vector<std::string> allocators; // allocator libraries in it at the end, by path
+  int mappings = 0;        // at the end
+  std::string malloc_file; // that its malloc came from; empty if that cannot be told
   bool preloaded_was_mapped = false;
   std::vector<memory_sample> memory;
   std::string output;        // both streams, the last MiB

@@ -28,15 +28,15 @@ pid_t parent_in(const std::string& stat) {
 descriptor& descriptor::operator=(descriptor&& other) noexcept {
   if (this != &other) {
     close();
-    m_number = std::exchange(other.m_number, -1);
+    number_ = std::exchange(other.number_, -1);
   }
   return *this;
 }
 
 void descriptor::close() {
-  if (m_number >= 0)
-    ::close(m_number);
-  m_number = -1;
+  if (number_ >= 0)
+    ::close(number_);
+  number_ = -1;
 }
 
 std::vector<char*> pointers_to(std::vector<std::string>& texts) {

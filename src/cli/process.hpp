@@ -16,15 +16,15 @@ namespace mete::cli {
 // Closes a file descriptor when it goes.
 class descriptor {
 public:
-  explicit descriptor(int number = -1) : m_number(number) {}
-  descriptor(descriptor&& other) noexcept : m_number(std::exchange(other.m_number, -1)) {}
+  explicit descriptor(int number = -1) : number_(number) {}
+  descriptor(descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
   descriptor& operator=(descriptor&& other) noexcept;
   ~descriptor() { close(); }
   void close();
-  int number() const { return m_number; }
+  int number() const { return number_; }
 
 private:
-  int m_number;
+  int number_;
 };
 
 // What exec and spawn take: a pointer to each text, then null. They stay valid as long as `texts`.

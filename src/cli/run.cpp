@@ -11,6 +11,7 @@
 #include "cli/program.hpp"
 #include "cli/verify.hpp"
 
+#include <CLI/App.hpp>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>

@@ -30,7 +30,7 @@ constexpr double longest_timeout_seconds = 1e6;
 // Reads the keys of one table; what nobody asked for in the end is an error.
 class table_reader {
 public:
-  table_reader(const std::string& path, const toml::table& table) : m_path(path), m_table(table) {}
+  table_reader(const std::string& path, const toml::table& table) : path_(path), table_(table) {}
 
   void read(const char* key, std::string& value) {
     if (const toml::node* node = find(key))
@@ -100,26 +100,26 @@ public:
   }
 
   void require(const char* key) const {
-    if (!m_table.contains(key))
-      fail(m_table, fmt::format("'{}' is missing", key));
+    if (!table_.contains(key))
+      fail(table_, fmt::format("'{}' is missing", key));
   }
 
   [[noreturn]] void fail(const toml::node& at, const std::string& what) const {
-    cli::fail(m_path, at.source().begin, what);
+    cli::fail(path_, at.source().begin, what);
   }
 
   void refuse_other_keys() const {
-    for (const auto& [key, value] : m_table)
-      if (!m_known.contains(std::string(key.str())))
+    for (const auto& [key, value] : table_)
+      if (!known_.contains(std::string(key.str())))
         cli::fail(
-            m_path, key.source().begin,
-            fmt::format("there is no key '{}'; there are {}", key.str(), fmt::join(m_known, ", ")));
+            path_, key.source().begin,
+            fmt::format("there is no key '{}'; there are {}", key.str(), fmt::join(known_, ", ")));
   }
 
 private:
   const toml::node* find(const char* key) {
-    m_known.insert(key);
-    return m_table.get(key);
+    known_.insert(key);
+    return table_.get(key);
   }
 
   template <typename T>
@@ -130,9 +130,9 @@ private:
     return *value;
   }
 
-  const std::string& m_path;
-  const toml::table& m_table;
-  std::set<std::string> m_known;
+  const std::string& path_;
+  const toml::table& table_;
+  std::set<std::string> known_;
 };
 
 // Some workloads mean nothing in time (they mostly sleep), or in memory.

@@ -152,9 +152,9 @@ function runsTable(workload) {
       };
     }),
     {
-      title: "Allocators mapped at the end",
+      title: "malloc came from",
       replaceable: shown.length === 0,
-      value: ({allocators}) => (allocators ?? []).join(" "),
+      value: ({malloc}) => malloc ?? "",
     },
   ];
   const failed = rows.filter(({failure}) => failure).length;

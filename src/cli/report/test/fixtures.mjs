@@ -64,7 +64,7 @@ function runOf(round, what, seed) {
     faults: Math.round(what.memory * 250),
     switches: 12 + round,
     mappings: 40,
-    allocators: what.name === "glibc" ? [] : [`/usr/lib/lib${what.name}.so`],
+    malloc: what.name === "glibc" ? "/usr/lib/libc.so.6" : `/usr/lib/lib${what.name}.so`,
     memory_samples: samplesOf(time, what.memory, what.lazily, seed),
   };
   if (what.metric) run.metric = what.metric / noise;
@@ -73,7 +73,7 @@ function runOf(round, what, seed) {
 }
 
 function failedRun(round, failure) {
-  return {round, failure, allocators: [], memory_samples: []};
+  return {round, failure, malloc: "", memory_samples: []};
 }
 
 function ratioTo(first, figure, runs) {
