@@ -7,6 +7,11 @@ packages_build=(
   ca-certificates git g++ cmake ninja-build
   libcli11-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev # the mete command
 )
+# The report of mete compare is bundled with npm. One that is there already, from wherever, is used:
+# Debian's packages cannot be installed beside those of Node.js itself.
+if ! command -v npm >/dev/null; then
+  packages_build+=(nodejs npm)
+fi
 
 packages_demo=(
   redis-server redis-tools libjemalloc2
@@ -24,6 +29,8 @@ packages_test=(
   # Programs that the tests run on mete.
   redis-server redis-tools memcached lua5.4 perl ruby php-cli sqlite3 ghostscript
   libpython3.11-testsuite # CPython's own regression tests, for /usr/bin/python3
+  # A browser, with a font, for the report.
+  chromium fonts-dejavu-core
   # The rivals that results are compared with.
   libmimalloc2.0 libjemalloc2
 )

@@ -6,6 +6,7 @@
 #include "cli/condition.hpp"
 #include "cli/experiment.hpp"
 #include "cli/machine.hpp"
+#include "cli/report.hpp"
 #include "cli/suite.hpp"
 
 #include <algorithm>
@@ -38,6 +39,7 @@ struct compare_options {
   std::vector<std::string> only; // of the workloads in the file
   std::string mete_library;
   double timeout_seconds = 0;
+  std::string report;
   std::string json;
   std::string csv;
   std::string command; // as it was typed
@@ -100,6 +102,8 @@ std::unique_ptr<CLI::App> make_compare_parser(compare_options& options) {
   parser->add_option("-w,--workload", options.only, "Only these of a suite")
       ->type_name("NAME,...")
       ->delimiter(',');
+  parser->add_option("-o,--output", options.report, "Write the report, a page of HTML")
+      ->type_name("FILE");
   parser->add_option("--json", options.json, "Write everything to this file")->type_name("FILE");
   parser->add_option("--csv", options.csv, "Write a line for each run to this file")
       ->type_name("FILE");
@@ -140,7 +144,7 @@ void parse_with_suite(CLI::App& parser, compare_options& options, split_argument
     if (each->get_group() == "The program" && each->count() > 0)
       throw command_error(status_usage, fmt::format("{} belongs to one program; write it into '{}'",
                                                     each->get_name(), path));
-  for (std::string* file : {&options.json, &options.csv, &options.mete_library})
+  for (std::string* file : {&options.report, &options.json, &options.csv, &options.mete_library})
     if (!file->empty())
       *file = fs::absolute(*file).string();
   for (std::string& each : options.plan.allocators)
@@ -318,6 +322,8 @@ void measure_all(comparison& all, const compare_options& options,
 
 void write_files(const comparison& all, const compare_options& options) {
   const std::string json = json_of(all);
+  if (!options.report.empty())
+    write_file(options.report, report_of(json));
   if (!options.json.empty())
     write_file(options.json, json);
   if (!options.csv.empty())
@@ -351,6 +357,9 @@ int compare(compare_options& options) {
                     [](const workload& each) { return !each.metric.empty(); });
     fail_if.emplace(options.plan.fail_if, names, any_metric);
   }
+  if (!options.report.empty())
+    report_of("{}"); // says so if this build has none
+  check_writable(options.report);
   check_writable(options.json);
   check_writable(options.csv);
 

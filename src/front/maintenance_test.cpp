@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -106,11 +107,15 @@ TEST_F(maintenance_test, collect_purges_inside_sparse_slabs_and_spares_the_livin
 TEST_F(maintenance_test, more_than_the_limit_is_given_back_at_once) {
   options.dirty_limit.store(static_cast<long long>(2 * MiB));
   const std::vector<void*> blocks = allocate_many(16, 1 * MiB);
+  std::size_t most = 0;
   for (void* each : blocks) {
     deallocate(each);
     EXPECT_LE(page::dirty_bytes(), 2 * MiB);
+    most = std::max(most, page::dirty_bytes());
   }
-  EXPECT_GE(page::dirty_bytes(), 1 * MiB) << "what is below the limit stays for reuse";
+  // Not in the end: neighbours are one run by then and go together, and who has one depends on
+  // where the tests before have left room.
+  EXPECT_GE(most, 1 * MiB) << "what is below the limit stays for reuse";
 }
 
 TEST_F(maintenance_test, what_is_freed_at_the_peak_stays_for_reuse) {

@@ -21,6 +21,21 @@ constexpr std::size_t fresh_batch_bytes = 16 * KiB;
 constexpr std::uint8_t rounds_until_idle = 2;
 constexpr std::uint8_t rounds_done = 3;
 
+// While it lives, the slab's footprint may change; afterwards the heap's sum is right again.
+class footprint_change {
+public:
+  footprint_change(heap& h, const slab& s) : heap_(h), slab_(s) {
+    heap_.footprint_bytes -= slab_.footprint_bytes();
+  }
+  ~footprint_change() { heap_.footprint_bytes += slab_.footprint_bytes(); }
+  footprint_change(const footprint_change&) = delete;
+  footprint_change& operator=(const footprint_change&) = delete;
+
+private:
+  heap& heap_;
+  const slab& slab_;
+};
+
 slab& slab_of_remote(remote_state<>& remote) {
   static_assert(offsetof(slab, remote) == 0);
   return reinterpret_cast<slab&>(remote);
@@ -95,10 +110,8 @@ unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned&
 }
 
 unsigned heap::take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from) {
-  footprint_bytes -= s.footprint_bytes();
-  const unsigned taken = take_blocks(s, out, wanted, fresh_from);
-  footprint_bytes += s.footprint_bytes();
-  return taken;
+  const footprint_change counted(*this, s);
+  return take_blocks(s, out, wanted, fresh_from);
 }
 
 // The slab has nothing to take any more, or only what was freed into it meanwhile.
@@ -279,9 +292,8 @@ unsigned heap::claim_purgeable(purge_item* items, unsigned limit) {
     if (s.idle_rounds != rounds_until_idle || count == limit)
       return;
     s.idle_rounds = rounds_done;
-    footprint_bytes -= s.footprint_bytes();
+    const footprint_change counted(*this, s);
     const std::uint64_t pages = purgeable_pages(s);
-    footprint_bytes += s.footprint_bytes();
     if (pages == 0)
       return;
     claim_pages(s, pages);
@@ -298,9 +310,10 @@ unsigned heap::claim_purgeable(purge_item* items, unsigned limit) {
 void heap::finish_purge(const purge_item* items, unsigned count) {
   for (unsigned index = 0; index < count; ++index) {
     slab& s = *items[index].where;
-    footprint_bytes -= s.footprint_bytes();
-    unclaim_pages(s, items[index].pages, items[index].purged);
-    footprint_bytes += s.footprint_bytes();
+    {
+      const footprint_change counted(*this, s);
+      unclaim_pages(s, items[index].pages, items[index].purged);
+    }
     after_return(s);
   }
 }
