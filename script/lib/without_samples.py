@@ -8,6 +8,7 @@ import sys
 
 with open(sys.argv[1], encoding="utf-8") as file:
     comparison = json.load(file)
+comparison.pop("memory_samples", None)  # what their columns are
 for workload in comparison["workloads"]:
     for candidate in workload["candidates"]:
         for run in candidate["runs"]:
