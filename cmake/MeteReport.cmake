@@ -44,8 +44,8 @@ endfunction()
 function(mete_add_report target)
   mete_npm_folder(report inputs
     build.mjs report.html report.css
-    appearance.js canvas.js data.js dom.js format.js labels.js page.js plots.js table.js theme.js
-    workload.js)
+    appearance.js canvas.js data.js dom.js format.js frame.js labels.js overview.js
+    overview_plots.js page.js plots.js table.js theme.js workload.js)
   set(folder "${CMAKE_CURRENT_BINARY_DIR}/report")
   add_custom_command(OUTPUT "${folder}/page.html"
     COMMAND "${METE_NODE}" build.mjs

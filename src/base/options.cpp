@@ -67,7 +67,7 @@ bool parse_number(text_view text, long long& value) {
   return true;
 }
 
-void parse_assignment(text_view text) {
+void parse_assignment(text_view text, options_report report, void* context) {
   const void* equals = std::memchr(text.begin, '=', text.length);
   const std::size_t name_length =
       equals != nullptr ? static_cast<std::size_t>(static_cast<const char*>(equals) - text.begin)
@@ -79,7 +79,7 @@ void parse_assignment(text_view text) {
   if (index == option_count) {
     line << "unknown option '";
     line.append(name.begin, name.length) << "' is ignored; docs/options.md lists them";
-    line.print();
+    report(line, context);
     return;
   }
   const option_description& description = option_table[index];
@@ -92,7 +92,7 @@ void parse_assignment(text_view text) {
     line.append(text.begin, text.length)
         << "' is ignored: " << description.name << " takes " << description.unit << ", "
         << description.minimum << " to " << description.maximum;
-    line.print();
+    report(line, context);
     return;
   }
   option_value(index).store(value, std::memory_order_relaxed);
@@ -101,10 +101,15 @@ void parse_assignment(text_view text) {
 } // namespace
 
 void parse_options(const char* text) {
+  parse_options(
+      text, [](const message& line, void*) { line.print(); }, nullptr);
+}
+
+void parse_options(const char* text, options_report report, void* context) {
   while (*text != '\0') {
     const std::size_t length = std::strcspn(text, ", ");
     if (length != 0)
-      parse_assignment({text, length});
+      parse_assignment({text, length}, report, context);
     text += length;
     if (*text != '\0')
       ++text;

@@ -11,6 +11,8 @@
 
 namespace mete {
 
+class message;
+
 enum class when_set { at_start, any_time };
 
 struct option_description {
@@ -51,6 +53,10 @@ std::atomic<long long>& option_value(std::size_t index);
 // Sets options from `text` ("key=value,key=value"; sizes may end in k, m or g). What is unknown or
 // out of range is reported, one line each, on standard error, and skipped.
 void parse_options(const char* text);
+
+// The same; each of those lines goes to `report`, with `context`, instead of standard error.
+using options_report = void (*)(const message& line, void* context);
+void parse_options(const char* text, options_report report, void* context);
 
 enum class option_error { none, unknown, out_of_range, at_start_only };
 option_error get_option(const char* name, long long& value);

@@ -4,6 +4,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/options.hpp"
 
+#include "base/check.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -119,6 +121,20 @@ TEST_F(options_test, a_bad_value_is_reported_in_one_line_and_ignored) {
   }
   EXPECT_EQ(parse("decay_ms=x"), "mete: METE_OPTIONS: 'decay_ms=x' is ignored: decay_ms takes "
                                  "milliseconds, 0 to 3600000\n");
+}
+
+TEST_F(options_test, whoever_asks_gets_the_reports) {
+  std::string report;
+  testing::internal::CaptureStderr();
+  parse_options(
+      "decay=1",
+      [](const message& line, void* text) {
+        static_cast<std::string*>(text)->append(line.data(), line.length());
+      },
+      &report);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(report, "mete: METE_OPTIONS: unknown option 'decay' is ignored; docs/options.md lists "
+                    "them");
 }
 
 TEST_F(options_test, a_very_long_text_is_survived) {

@@ -4,6 +4,7 @@
 #include "cli/command.hpp"
 #include "cli/environment.hpp"
 #include "cli/library.hpp"
+#include "cli/process.hpp"
 
 #include <algorithm>
 #include <array>
@@ -92,19 +93,6 @@ std::string find_installed(const known_allocator& known) {
   return {};
 }
 
-// The version of the Debian package that the file belongs to.
-std::string package_version(const std::string& library) {
-  std::error_code error;
-  const std::string file = fs::canonical(library, error).string();
-  if (error || file.find('\'') != std::string::npos)
-    return {};
-  std::string owner = output_of(fmt::format("dpkg-query -S '{}' 2>/dev/null", file));
-  owner.resize(std::min(owner.find(": /"), owner.size()));
-  if (owner.empty() || owner.find_first_of("'\n") != std::string::npos)
-    return {};
-  return output_of(fmt::format("dpkg-query -W -f '${{Version}}' '{}' 2>/dev/null", owner));
-}
-
 std::string missing_line(const known_allocator& known) {
   return known.package == nullptr
              ? fmt::format("{} is not installed; name its library by path", known.name)
@@ -121,6 +109,18 @@ candidate make_candidate(const std::string& name, const std::string& library) {
 }
 
 } // namespace
+
+std::string package_version(const std::string& library) {
+  std::error_code error;
+  const std::string file = fs::canonical(library, error).string();
+  if (error || file.find('\'') != std::string::npos)
+    return {};
+  std::string owner = output_of(fmt::format("dpkg-query -S '{}' 2>/dev/null", file));
+  owner.resize(std::min(owner.find(": /"), owner.size()));
+  if (owner.empty() || owner.find_first_of("'\n") != std::string::npos)
+    return {};
+  return output_of(fmt::format("dpkg-query -W -f '${{Version}}' '{}' 2>/dev/null", owner));
+}
 
 candidate find_candidate(const std::string& name, const std::string& mete_library) {
   if (name == "glibc")
@@ -176,21 +176,23 @@ std::string c_library_path() {
   return where.dli_fname;
 }
 
+std::string known_allocator_of(std::string_view path) {
+  const std::string_view file = path.substr(path.rfind('/') + 1);
+  for (const known_allocator& known : known_allocators)
+    if (file.starts_with(known.prefix))
+      return known.name;
+  return {};
+}
+
 std::vector<std::string> allocators_in_maps(std::string_view maps) {
   std::vector<std::string> found;
-  while (!maps.empty()) {
-    const std::size_t end = std::min(maps.find('\n'), maps.size());
-    const std::string_view line = maps.substr(0, end);
-    maps.remove_prefix(std::min(end + 1, maps.size()));
+  for (const std::string_view line : lines_of(maps)) {
     const std::size_t slash = line.find('/');
     if (slash == line.npos)
       continue;
     const std::string_view path = line.substr(slash);
-    const std::string_view file = path.substr(path.rfind('/') + 1);
-    const bool known =
-        std::any_of(known_allocators.begin(), known_allocators.end(),
-                    [&](const known_allocator& each) { return file.starts_with(each.prefix); });
-    if (known && std::find(found.begin(), found.end(), path) == found.end())
+    if (!known_allocator_of(path).empty() &&
+        std::find(found.begin(), found.end(), path) == found.end())
       found.emplace_back(path);
   }
   return found;

@@ -32,6 +32,12 @@ usual_candidates find_usual_candidates(const std::string& mete_library);
 // The C library that this command runs on.
 std::string c_library_path();
 
+// The name of the known allocator that a file with this path is a library of; empty if of none.
+std::string known_allocator_of(std::string_view path);
+
+// The version of the installed package that a library belongs to; empty if it is not known.
+std::string package_version(const std::string& library);
+
 // The allocator libraries among the mappings of a process (the text of /proc/PID/maps), by path,
 // without repetitions, in the order of their addresses.
 std::vector<std::string> allocators_in_maps(std::string_view maps);

@@ -321,11 +321,10 @@ void measure_all(comparison& all, const compare_options& options,
 }
 
 void write_files(const comparison& all, const compare_options& options) {
-  const std::string json = json_of(all);
   if (!options.report.empty())
-    write_file(options.report, report_of(json));
+    write_file(options.report, report_of(json_of(all, memory_samples::of_median_runs)));
   if (!options.json.empty())
-    write_file(options.json, json);
+    write_file(options.json, json_of(all));
   if (!options.csv.empty())
     write_file(options.csv, csv_of(all));
 }
@@ -358,7 +357,7 @@ int compare(compare_options& options) {
     fail_if.emplace(options.plan.fail_if, names, any_metric);
   }
   if (!options.report.empty())
-    report_of("{}"); // says so if this build has none
+    check_report();
   check_writable(options.report);
   check_writable(options.json);
   check_writable(options.csv);

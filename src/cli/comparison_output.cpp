@@ -50,15 +50,17 @@ nlohmann::ordered_json json_of_summary(const std::vector<double>& values) {
   return {{"median", all.median}, {"lowest", all.low}, {"highest", all.high}};
 }
 
-nlohmann::ordered_json json_of_run(const judged_run& each, const std::vector<figure>& figures) {
+nlohmann::ordered_json json_of_run(const judged_run& each, const std::vector<figure>& figures,
+                                   bool with_samples) {
   nlohmann::ordered_json run{{"round", each.round}, {"failure", each.failure}};
   for (const figure& which : figures)
     if (const auto value = which.of(each))
       run[which.name] = *value;
   run["allocators"] = each.run.allocators;
   nlohmann::ordered_json memory = nlohmann::ordered_json::array();
-  for (const memory_sample& sample : each.run.memory)
-    memory.push_back({sample.second, sample.resident_bytes, sample.lazily_freed_bytes});
+  if (with_samples)
+    for (const memory_sample& sample : each.run.memory)
+      memory.push_back({sample.second, sample.resident_bytes, sample.lazily_freed_bytes});
   run["memory_samples"] = std::move(memory);
   return run;
 }
@@ -71,7 +73,20 @@ std::string quoted(std::string text) {
   return '"' + text + '"';
 }
 
-nlohmann::ordered_json json_of_candidate(const compared_workload& all, std::size_t index) {
+// The one in the middle by time, of two the faster; null if none counts.
+const judged_run* median_run(const compared_candidate& of) {
+  std::vector<const judged_run*> counting;
+  for (const judged_run& each : of.runs)
+    if (each.failure.empty())
+      counting.push_back(&each);
+  std::stable_sort(counting.begin(), counting.end(), [](const judged_run* a, const judged_run* b) {
+    return a->run.wall_seconds < b->run.wall_seconds;
+  });
+  return counting.empty() ? nullptr : counting[(counting.size() - 1) / 2];
+}
+
+nlohmann::ordered_json json_of_candidate(const compared_workload& all, std::size_t index,
+                                         memory_samples which_samples) {
   const compared_candidate& each = all.candidates[index];
   nlohmann::ordered_json entry{{"name", each.what.name},
                                {"library", each.what.library},
@@ -93,12 +108,14 @@ nlohmann::ordered_json json_of_candidate(const compared_workload& all, std::size
     entry["figures"][which.name] = std::move(of_figure);
   }
   entry["runs"] = nlohmann::ordered_json::array();
+  const judged_run* const median = median_run(each);
   for (const judged_run& run : each.runs)
-    entry["runs"].push_back(json_of_run(run, figures));
+    entry["runs"].push_back(
+        json_of_run(run, figures, which_samples == memory_samples::of_all_runs || &run == median));
   return entry;
 }
 
-nlohmann::ordered_json json_of_workload(const compared_workload& all) {
+nlohmann::ordered_json json_of_workload(const compared_workload& all, memory_samples which) {
   nlohmann::ordered_json entry{{"name", all.what.name},       {"verdict", verdict_of(all)},
                                {"program", all.what.program}, {"setup", all.what.setup},
                                {"client", all.what.client},   {"check", all.what.check}};
@@ -106,7 +123,7 @@ nlohmann::ordered_json json_of_workload(const compared_workload& all) {
     entry["metric"] = {{"pattern", all.what.metric},
                        {"better", all.what.lower_metric_is_better ? "lower" : "higher"}};
   for (std::size_t index = 0; index < all.candidates.size(); ++index)
-    entry["candidates"].push_back(json_of_candidate(all, index));
+    entry["candidates"].push_back(json_of_candidate(all, index, which));
   return entry;
 }
 
@@ -199,7 +216,7 @@ std::string table_of_means(const comparison& all) {
                             all.workloads[0].candidates[0].what.name);
 }
 
-std::string json_of(const comparison& all) {
+std::string json_of(const comparison& all, memory_samples which) {
   nlohmann::ordered_json root{
       {"format", "mete-compare 1"},
       {"title", all.title},
@@ -220,7 +237,7 @@ std::string json_of(const comparison& all) {
       root["means"].push_back(std::move(mean));
     }
   for (const compared_workload& each : all.workloads)
-    root["workloads"].push_back(json_of_workload(each));
+    root["workloads"].push_back(json_of_workload(each, which));
   return root.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 

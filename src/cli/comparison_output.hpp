@@ -15,7 +15,9 @@ std::string table_of(const compared_workload& all, bool colours);
 // The geometric means over several workloads.
 std::string table_of_means(const comparison& all);
 
-std::string json_of(const comparison& all);
+// The course of memory takes most of the room, and the report draws one run of each candidate.
+enum class memory_samples { of_all_runs, of_median_runs };
+std::string json_of(const comparison& all, memory_samples which = memory_samples::of_all_runs);
 std::string csv_of(const comparison& all); // a line for each run
 
 } // namespace mete::cli

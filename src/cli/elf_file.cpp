@@ -186,7 +186,7 @@ void elf_reader<Layout>::visit(
         break;
       // Binding has the same place in both classes.
       const unsigned binding = ELF64_ST_BIND(entry->st_info);
-      if (binding == STB_LOCAL)
+      if (binding == STB_LOCAL && table != symbol_table::full_with_local)
         continue;
       const auto name = string_at(strings, entry->st_name);
       if (name.empty())

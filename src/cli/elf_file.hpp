@@ -49,10 +49,12 @@ struct elf_file {
 // Nothing when `bytes` do not begin with an ELF header that is whole.
 std::optional<elf_file> read_elf(std::span<const std::byte> bytes);
 
-enum class symbol_table { dynamic, full };
+// The linker makes names local that a program or library keeps to itself: the full table has them.
+enum class symbol_table { dynamic, full, full_with_local };
 enum class symbol_use { required, weakly_referenced, defined };
 
-// Calls `visit` for every named global symbol of one table. O(symbols).
+// Calls `visit` for every named symbol of one table, global ones only where it does not say
+// otherwise. O(symbols).
 void visit_symbols(std::span<const std::byte> bytes, symbol_table table,
                    const std::function<void(std::string_view name, symbol_use use)>& visit);
 

@@ -53,6 +53,9 @@ void expect_example(std::span<const std::byte> bytes) {
                                                {"mine", symbol_use::defined}}));
   EXPECT_EQ(symbols_in(bytes, symbol_table::full),
             (std::map<std::string, symbol_use>{{"__asan_init", symbol_use::defined}}));
+  EXPECT_EQ(symbols_in(bytes, symbol_table::full_with_local),
+            (std::map<std::string, symbol_use>{{"__asan_init", symbol_use::defined},
+                                               {"hidden", symbol_use::defined}}));
 }
 
 TEST(read_elf, facts_of_a_64_bit_file) {

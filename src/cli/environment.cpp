@@ -34,6 +34,8 @@ std::string key_of(const std::string& option) {
   return option.substr(0, option.find('='));
 }
 
+} // namespace
+
 bool same_file(const std::string& left, const std::string& right) {
   struct stat left_status {};
   struct stat right_status {};
@@ -42,11 +44,13 @@ bool same_file(const std::string& left, const std::string& right) {
           left_status.st_dev == right_status.st_dev && left_status.st_ino == right_status.st_ino);
 }
 
-} // namespace
+std::vector<std::string> preload_entries(const std::string& value) {
+  return split(value, preload_separators);
+}
 
 std::string merge_preload(const std::string& library, const std::string& existing) {
   std::vector<std::string> entries{library};
-  for (const std::string& entry : split(existing, preload_separators))
+  for (const std::string& entry : preload_entries(existing))
     if (!same_file(entry, library))
       entries.push_back(entry);
   return join(entries, ':');

@@ -15,6 +15,12 @@ namespace mete::cli {
 // REQUIRES: preloadable(library).
 std::string merge_preload(const std::string& library, const std::string& existing);
 
+// The entries of a value of LD_PRELOAD.
+std::vector<std::string> preload_entries(const std::string& value);
+
+// Whether two paths lead to the same file.
+bool same_file(const std::string& left, const std::string& right);
+
 // LD_PRELOAD separates its entries by blanks and colons and has no way to quote them.
 bool preloadable(const std::string& library);
 

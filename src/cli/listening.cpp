@@ -70,7 +70,7 @@ std::set<unsigned long> listening_unix_sockets(std::string_view table) {
 bool listens(const std::vector<pid_t>& processes, int port) {
   return std::any_of(processes.begin(), processes.end(), [&](pid_t process) {
     const auto table = [&](const char* name) {
-      return read_file(fmt::format("/proc/{}/net/{}", process, name));
+      return text_of_file(fmt::format("/proc/{}/net/{}", process, name));
     };
     std::set<unsigned long> sockets = listening_tcp_sockets(table("tcp"), port);
     sockets.merge(listening_tcp_sockets(table("tcp6"), port));

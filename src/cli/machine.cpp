@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "cli/machine.hpp"
 
+#include "cli/cgroup.hpp"
+#include "cli/process.hpp"
+
 #include <ctime>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -36,15 +39,6 @@ std::string usable_cpus() {
   return count == all ? fmt::format("{}", all) : fmt::format("{} of {}", count, all);
 }
 
-// The folder of this process's cgroup, version 2.
-std::string cgroup_folder() {
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("0::"))
-      return "/sys/fs/cgroup" + line.substr(3);
-  return {};
-}
-
 } // namespace
 
 std::vector<std::pair<std::string, std::string>> machine_facts() {
@@ -63,10 +57,11 @@ std::vector<std::pair<std::string, std::string>> machine_facts() {
       fmt::format("{} MiB", ::sysconf(_SC_PHYS_PAGES) / 1024 * (::sysconf(_SC_PAGESIZE) / 1024)));
   add("kernel", fmt::format("{} {}", system.release, system.machine));
   add("huge pages", read_line("/sys/kernel/mm/transparent_hugepage/enabled"));
-  if (const std::string folder = cgroup_folder(); !folder.empty()) {
-    add("cgroup memory", read_line((folder + "/memory.max").c_str()));
-    add("cgroup CPU", read_line((folder + "/cpu.max").c_str()));
-  }
+  const cgroup_limits limits = read_cgroup(text_of_file("/proc/self/cgroup"));
+  if (limits.memory_max_bytes)
+    add("cgroup memory", fmt::format("{} MiB", *limits.memory_max_bytes >> 20));
+  if (limits.processors)
+    add("cgroup CPU", fmt::format("{:.4g} processors", *limits.processors));
   add("load", read_line("/proc/loadavg"));
   return facts;
 }

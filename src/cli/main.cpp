@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include "cli/command.hpp"
 #include "cli/compare.hpp"
+#include "cli/doctor.hpp"
 #include "cli/run.hpp"
 
 #include <array>
@@ -23,8 +24,9 @@ struct subcommand {
   int (*call)(const std::vector<std::string>& arguments);
 };
 
-constexpr std::array<subcommand, 2> subcommands{{
+constexpr std::array<subcommand, 3> subcommands{{
     {"compare", "Compare a program on several allocators", mete::cli::compare_command},
+    {"doctor", "Check which allocator a program or process really uses", mete::cli::doctor_command},
     {"run", "Run a program with mete as its malloc", mete::cli::run_command},
 }};
 

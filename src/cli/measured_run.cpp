@@ -30,10 +30,9 @@ constexpr milliseconds time_to_stop{10000};
 constexpr unsigned samples_per_look_at_lazily_freed = 10;
 constexpr std::size_t max_samples = 2000; // then every second one goes, and the interval doubles
 
-// The figure in KiB behind `name` in a text like /proc/PID/status; 0 if it is not there.
-std::size_t kibibytes_behind(const std::string& text, const char* name) {
-  const std::size_t at = text.find(name);
-  return at == text.npos ? 0 : std::strtoull(text.c_str() + at + std::strlen(name), nullptr, 10);
+// The figure in KiB behind `name` in a file like /proc/PID/status, in bytes; 0 if it is not there.
+std::size_t bytes_in(const std::string& path, std::string_view name) {
+  return number_behind(text_of_file(path), name).value_or(0) * 1024;
 }
 
 double seconds_of(const timeval& time) {
@@ -112,7 +111,7 @@ private:
 
   void look_before_the_end() {
     const auto begin = steady_clock::now();
-    const std::string maps = read_file(fmt::format("/proc/{}/maps", m_program.id()));
+    const std::string maps = text_of_file(fmt::format("/proc/{}/maps", m_program.id()));
     m_result.mappings = static_cast<int>(std::count(maps.begin(), maps.end(), '\n'));
     m_result.allocators = allocators_in_maps(maps);
     if (const std::string& preload = m_request.program.preload; !preload.empty()) {
@@ -120,9 +119,7 @@ private:
       const std::string real = std::filesystem::canonical(preload, error).string();
       m_result.preloaded_was_mapped = maps.find(" " + real + "\n") != maps.npos;
     }
-    m_result.peak_bytes =
-        kibibytes_behind(read_file(fmt::format("/proc/{}/status", m_program.id())), "VmHWM:") *
-        1024;
+    m_result.peak_bytes = bytes_in(fmt::format("/proc/{}/status", m_program.id()), "VmHWM:");
     m_paused += seconds_between(begin, steady_clock::now());
   }
 
@@ -239,7 +236,7 @@ private:
 
   void take_sample(double second) {
     // The second number of statm: resident pages. Cheap, unlike smaps_rollup.
-    const std::string statm = read_file(fmt::format("/proc/{}/statm", m_program.id()));
+    const std::string statm = text_of_file(fmt::format("/proc/{}/statm", m_program.id()));
     const std::size_t blank = statm.find(' ');
     if (blank == statm.npos)
       return;
@@ -248,10 +245,7 @@ private:
     sample.resident_bytes = std::strtoull(statm.c_str() + blank, nullptr, 10) *
                             static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     if (m_looks++ % samples_per_look_at_lazily_freed == 0)
-      m_lazily_freed =
-          kibibytes_behind(read_file(fmt::format("/proc/{}/smaps_rollup", m_program.id())),
-                           "LazyFree:") *
-          1024;
+      m_lazily_freed = bytes_in(fmt::format("/proc/{}/smaps_rollup", m_program.id()), "LazyFree:");
     sample.lazily_freed_bytes = m_lazily_freed;
     m_result.memory.push_back(sample);
     if (m_result.memory.size() < max_samples)

@@ -149,8 +149,8 @@ bool gains_capabilities(const std::string& image) {
          data.data[1].permitted != 0;
 }
 
-// How `image` gains rights when it is executed (the loader's "secure mode"); empty when it does
-// not.
+} // namespace
+
 std::string gained_rights(const std::string& image) {
   struct stat status {};
   struct statvfs mount {};
@@ -166,7 +166,11 @@ std::string gained_rights(const std::string& image) {
   return gains_capabilities(image) ? "has file capabilities" : "";
 }
 
-} // namespace
+std::string sanitizer_in(std::span<const std::byte> bytes) {
+  const auto file = read_elf(bytes);
+  const sanitizer* const found = file ? sanitizer_of(*file, look_at_symbols(bytes)) : nullptr;
+  return found != nullptr ? found->name : "";
+}
 
 preload_check check_preload_in(std::span<const std::byte> bytes, const std::string& name,
                                const elf_identity& library) {

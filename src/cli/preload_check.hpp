@@ -31,4 +31,12 @@ preload_check check_preload(const std::string& image, const elf_identity& librar
 preload_check check_preload_in(std::span<const std::byte> bytes, const std::string& name,
                                const elf_identity& library);
 
+// How `image` gains rights when it is executed ("is setuid"), in which case the loader ignores
+// LD_PRELOAD; empty when it does not.
+std::string gained_rights(const std::string& image);
+
+// The sanitizer that a program is built with, as -fsanitize= names it, or that a library is the
+// runtime of; empty if there is none.
+std::string sanitizer_in(std::span<const std::byte> bytes);
+
 } // namespace mete::cli

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
@@ -58,7 +59,7 @@ std::string read_all(int descriptor) {
   }
 }
 
-std::string read_file(const std::string& path) {
+std::string text_of_file(const std::string& path) {
   const descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   return read_all(file.number());
 }
@@ -87,7 +88,7 @@ std::vector<pid_t> descendants_of(pid_t ancestor) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error))
     if (const pid_t process = std::atoi(entry.path().filename().c_str()); process > 0)
-      children.emplace(parent_in(read_file(entry.path() / "stat")), process);
+      children.emplace(parent_in(text_of_file(entry.path() / "stat")), process);
   std::vector<pid_t> found{ancestor};
   for (std::size_t at = 0; at < found.size(); ++at) {
     const auto [begin, end] = children.equal_range(found[at]);
@@ -95,6 +96,32 @@ std::vector<pid_t> descendants_of(pid_t ancestor) {
   }
   found.erase(found.begin());
   return found;
+}
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+std::optional<std::uint64_t> leading_number(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
+  std::uint64_t number = 0;
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (result.ec != std::errc())
+    return std::nullopt;
+  return number;
+}
+
+std::optional<std::uint64_t> number_behind(std::string_view text, std::string_view name) {
+  for (const std::string_view line : lines_of(text))
+    if (line.starts_with(name))
+      return leading_number(line.substr(name.size()));
+  return std::nullopt;
 }
 
 } // namespace mete::cli

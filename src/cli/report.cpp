@@ -59,14 +59,14 @@ std::string escaped(std::string_view json) {
 
 } // namespace
 
-bool has_report() {
-  return !page().empty();
+void check_report() {
+  if (page().empty())
+    throw command_error(status_usage, "this build has no report; build it with npm installed and "
+                                      "-DMETE_BUILD_REPORT=ON, or use --json");
 }
 
 std::string report_of(const std::string& json) {
-  if (!has_report())
-    throw command_error(status_usage, "this build has no report; build it with npm installed and "
-                                      "-DMETE_BUILD_REPORT=ON, or use --json");
+  check_report();
   const std::size_t at = page().find(placeholder);
   std::string text(page().substr(0, at));
   text += escaped(json);

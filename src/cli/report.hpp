@@ -10,9 +10,10 @@
 
 namespace mete::cli {
 
-bool has_report();
+// Throws command_error where this build has no page.
+void check_report();
 
-// The page with this data. Throws command_error where this build has none.
+// The page with this data; the same.
 std::string report_of(const std::string& json);
 
 } // namespace mete::cli

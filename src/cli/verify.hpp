@@ -14,6 +14,19 @@
 
 namespace mete::cli {
 
+// What the loader of `image` prints when it is asked so. It must be a loader that knows how to be
+// asked, or else the program runs. REQUIRES: `image` is dynamically linked for this machine's
+// glibc.
+std::string trace_loading(const std::string& image, std::vector<std::string> environment);
+
+// The files that it loads besides the program itself, in the order in which symbols are looked up,
+// and the names of those that it does not find.
+struct loaded_files {
+  std::vector<std::string> paths;
+  std::vector<std::string> missing;
+};
+loaded_files parse_loaded_files(std::string_view trace);
+
 // One line of the loader's: `user` calls `symbol` in `provider`.
 struct symbol_binding {
   std::string user;

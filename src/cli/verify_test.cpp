@@ -1,4 +1,5 @@
-// Reading what the loader prints about symbol bindings. The loader itself is in run_test.py.
+// Reading what the loader prints about files and symbol bindings. The loader itself is in
+// run_test.py.
 //
 // SPDX-License-Identifier: MIT
 #include "cli/verify.hpp"
@@ -27,6 +28,19 @@ TEST(parse_bindings, ignores_everything_else) {
   EXPECT_TRUE(parse_bindings("undefined symbol: malloc (./a)\n").empty());
   EXPECT_TRUE(
       parse_bindings(" 1: binding file /bin/a [0] to /lib/m.so [0]: normal symbol `mal").empty());
+}
+
+TEST(parse_loaded_files, takes_paths_in_order_and_what_is_missing) {
+  const auto files = parse_loaded_files("\tlinux-vdso.so.1 (0x00007fdf839ff000)\n"
+                                        "\t/a b/libm.so (0x00007fdf83918000)\n"
+                                        "      4711:\tbinding file /bin/a [0] to /lib/m.so [0]\n"
+                                        "\tlibgone.so.1 => not found\n"
+                                        "\tlibc.so.6 => /lib/libc.so.6 (0x00007fdf82c1e000)\n"
+                                        "\t/lib64/ld-linux-x86-64.so.2 (0x00007fdf83a01000)\n");
+  EXPECT_EQ(files.paths, (std::vector<std::string>{"/a b/libm.so", "/lib/libc.so.6",
+                                                   "/lib64/ld-linux-x86-64.so.2"}));
+  EXPECT_EQ(files.missing, std::vector<std::string>{"libgone.so.1"});
+  EXPECT_TRUE(parse_loaded_files("\n\t\nERROR: ld.so\n").paths.empty());
 }
 
 } // namespace

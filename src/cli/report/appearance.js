@@ -16,13 +16,25 @@ const triangleDown = {
   },
 };
 
-const symbols = ["circle", "square", "triangle", "diamond", "cross", "star", "wye", "hexagon",
-  triangleDown, "diamond2"];
+const symbols = [
+  "circle",
+  "square",
+  "triangle",
+  "diamond",
+  "cross",
+  "star",
+  "wye",
+  "hexagon",
+  triangleDown,
+  "diamond2",
+];
 
-const appearances = new Map(allocators.map((name, index) => [
-  name,
-  {colour: `var(--series-${index % symbols.length})`, symbol: symbols[index % symbols.length]},
-]));
+const appearances = new Map(
+  allocators.map((name, index) => [
+    name,
+    {colour: `var(--series-${index % symbols.length})`, symbol: symbols[index % symbols.length]},
+  ]),
+);
 
 export function colourOf(name) {
   return appearances.get(name).colour;
@@ -33,9 +45,22 @@ export function symbolOf(name) {
 }
 
 function drawnSwatch(name) {
-  const svg = plot({axis: null, width: 14, height: 14, margin: 7, className: "swatch",
-    marks: [dot([name], {r: 5, symbol: symbolOf(name), fill: colourOf(name), stroke: null,
-      frameAnchor: "middle"})]});
+  const svg = plot({
+    axis: null,
+    width: 14,
+    height: 14,
+    margin: 7,
+    className: "swatch",
+    marks: [
+      dot([name], {
+        r: 5,
+        symbol: symbolOf(name),
+        fill: colourOf(name),
+        stroke: null,
+        frameAnchor: "middle",
+      }),
+    ],
+  });
   svg.setAttribute("aria-hidden", "true");
   svg.querySelector("style").remove();
   return svg;

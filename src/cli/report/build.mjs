@@ -65,7 +65,10 @@ if (/<\/script|<!--/i.test(script.text)) throw new Error("the script would end i
 let page = readFileSync("report.html", "utf8");
 page = replaced(page, "@METE_REPORT_STYLE@", style.text);
 page = replaced(page, "@METE_REPORT_SCRIPT@", script.text);
-page = replaced(page, "@METE_REPORT_LICENCES@",
-  packagesIn(script.outputs).map(licenceOf).join("\n"));
+page = replaced(
+  page,
+  "@METE_REPORT_LICENCES@",
+  packagesIn(script.outputs).map(licenceOf).join("\n"),
+);
 replaced(page, "@METE_REPORT_DATA@", "");
 writeFileSync("page.html", page);

@@ -7,7 +7,8 @@ import {element} from "./dom.js";
 const screenHeight = 340;
 const drawings = new Map(); // place: what draws in it
 const observer = new ResizeObserver((entries) => {
-  for (const {target, contentRect} of entries) redraw(target, Math.floor(contentRect.width), screenHeight);
+  for (const {target, contentRect} of entries)
+    redraw(target, Math.floor(contentRect.width), screenHeight);
 });
 
 function redraw(place, width, height) {
@@ -23,8 +24,13 @@ export function figure(title, subtitle, draw, ...below) {
   const place = element("div", {class: "canvas"});
   drawings.set(place, draw);
   observer.observe(place);
-  return element("figure", {},
-    element("figcaption", {}, element("strong", {}, title), element("span", {}, subtitle)), place, ...below);
+  return element(
+    "figure",
+    {},
+    element("figcaption", {}, element("strong", {}, title), element("span", {}, subtitle)),
+    place,
+    ...below,
+  );
 }
 
 // On paper there are two in a row, or three of bars.

@@ -1,13 +1,12 @@
-// What the report is about: the JSON that mete compare puts into the page, and what follows from it.
+// What the report is about: the JSON that mete compare puts into the page, and what follows of it.
 //
 // SPDX-License-Identifier: MIT
 
 export const report = JSON.parse(document.getElementById("data").textContent);
 
-export const figures = [
+const measuredFigures = [
   {name: "time", title: "Time"},
   {name: "memory", title: "Peak memory"},
-  {name: "metric", title: "Metric"},
   {name: "cpu", title: "CPU time"},
   {name: "user", title: "User time"},
   {name: "system", title: "System time"},
@@ -21,9 +20,19 @@ export const allocators = [
   ...new Set(report.workloads.flatMap(({candidates}) => candidates.map(({name}) => name))),
 ];
 
-// The figures that at least one candidate has, with their units.
+// What the program printed, under names of its own.
+function metricsOf(workload) {
+  const known = new Set(measuredFigures.map(({name}) => name));
+  const names = workload.candidates.flatMap(({figures}) => Object.keys(figures ?? {}));
+  return [...new Set(names)]
+    .filter((name) => !known.has(name))
+    .map((name) => ({name, title: name === "metric" ? "Metric" : name, isMetric: true}));
+}
+
+// The figures that at least one candidate has, with their units; time, memory and metrics first.
 export function figuresOf(workload) {
-  return figures.flatMap((figure) => {
+  const [time, memory, ...rest] = measuredFigures;
+  return [time, memory, ...metricsOf(workload), ...rest].flatMap((figure) => {
     const measured = workload.candidates.find(({figures}) => figures?.[figure.name]);
     return measured ? [{...figure, unit: measured.figures[figure.name].unit}] : [];
   });
@@ -53,6 +62,6 @@ export function isClear(ratio) {
   return ratio?.verdict === "lower" || ratio?.verdict === "higher";
 }
 
-export function betterWords(workload, figureName) {
-  return `${figureName === "metric" ? workload.metric?.better ?? "higher" : "lower"} is better`;
+export function betterWords(workload, {isMetric}) {
+  return `${isMetric ? (workload.metric?.better ?? "higher") : "lower"} is better`;
 }

@@ -16,22 +16,37 @@ export function element(tag, attributes = {}, ...children) {
 
 // Text that breaks between its words only: an interval is one word.
 export function unbroken(text) {
-  return text.split(" ").flatMap((word) => [element("span", {class: "word"}, word), " "]).slice(0, -1);
+  return text
+    .split(" ")
+    .flatMap((word) => [element("span", {class: "word"}, word), " "])
+    .slice(0, -1);
 }
 
 // A table that is wider than the page scrolls in this box, by keyboard too.
 export function scrollBox(label, child) {
-  return element("div", {class: "scroll", role: "region", "aria-label": label, tabindex: "0"}, child);
+  return element(
+    "div",
+    {class: "scroll", role: "region", "aria-label": label, tabindex: "0"},
+    child,
+  );
 }
 
 // A command to copy.
 export function command(text) {
   const code = element("code", {}, text);
-  const button = element("button", {type: "button", class: "copy", "aria-live": "polite",
-    click: async () => {
-      button.textContent = (await copied(text, code)) ? "Copied" : "Selected: press Ctrl+C";
-      setTimeout(() => (button.textContent = "Copy"), 3000);
-    }}, "Copy");
+  const button = element(
+    "button",
+    {
+      type: "button",
+      class: "copy",
+      "aria-live": "polite",
+      click: async () => {
+        button.textContent = (await copied(text, code)) ? "Copied" : "Selected: press Ctrl+C";
+        setTimeout(() => (button.textContent = "Copy"), 3000);
+      },
+    },
+    "Copy",
+  );
   return element("div", {class: "command"}, element("pre", {tabindex: "0"}, code), button);
 }
 

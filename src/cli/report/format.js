@@ -10,8 +10,10 @@ const wholeFigures = new Set(["faults", "switches", "mappings"]);
 const numberFormats = []; // by decimals; making one takes long
 
 function withDecimals(value, decimals) {
-  numberFormats[decimals] ??= new Intl.NumberFormat("en-US",
-    {minimumFractionDigits: decimals, maximumFractionDigits: decimals});
+  numberFormats[decimals] ??= new Intl.NumberFormat("en-US", {
+    minimumFractionDigits: decimals,
+    maximumFractionDigits: decimals,
+  });
   return numberFormats[decimals].format(value).replace("-", minus);
 }
 
@@ -22,7 +24,10 @@ export function formatterFor(figureName, values) {
   let decimals = 0;
   if (sizes.length > 0 && !wholeFigures.has(figureName)) {
     const magnitude = (size) => Math.floor(Math.log10(size));
-    const ofLargest = Math.max((figureName === "time" || figureName === "metric" ? 3 : 2) - magnitude(Math.max(...sizes)), 0);
+    const ofLargest = Math.max(
+      (figureName === "time" || figureName === "metric" ? 3 : 2) - magnitude(Math.max(...sizes)),
+      0,
+    );
     const ofSmallest = 1 - magnitude(Math.min(...sizes));
     decimals = Math.min(Math.max(ofLargest, Math.min(ofSmallest, ofLargest + 2)), 9);
   }

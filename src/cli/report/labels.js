@@ -9,7 +9,16 @@ import {initializer, text} from "@observablehq/plot";
 
 const height = 14;
 const gap = 10; // between a point and its name
-const directions = [[1, 0], [-1, 0], [0, -1], [0, 1], [1, -1], [1, 1], [-1, -1], [-1, 1]];
+const directions = [
+  [1, 0],
+  [-1, 0],
+  [0, -1],
+  [0, 1],
+  [1, -1],
+  [1, 1],
+  [-1, -1],
+  [-1, 1],
+];
 const distances = [0, 8, 18, 30, 44];
 
 const ruler = document.createElement("canvas").getContext("2d");
@@ -20,8 +29,11 @@ function widthOf(words) {
 }
 
 function overlap(a, b) {
-  const across = Math.min(a.x + a.width / 2, b.x + b.width / 2) - Math.max(a.x - a.width / 2, b.x - b.width / 2);
-  const down = Math.min(a.y + a.height / 2, b.y + b.height / 2) - Math.max(a.y - a.height / 2, b.y - b.height / 2);
+  const across =
+    Math.min(a.x + a.width / 2, b.x + b.width / 2) - Math.max(a.x - a.width / 2, b.x - b.width / 2);
+  const down =
+    Math.min(a.y + a.height / 2, b.y + b.height / 2) -
+    Math.max(a.y - a.height / 2, b.y - b.height / 2);
   return across > 0 && down > 0 ? across * down : 0;
 }
 
@@ -33,7 +45,8 @@ function placesAround(x, y, width) {
       width,
       height,
       distance,
-    })));
+    })),
+  );
 }
 
 // Long names are for the tables.
@@ -57,18 +70,30 @@ export function placedLabels(medians, others, options) {
     const costOf = (box) =>
       placed.reduce((sum, other) => sum + 20 * overlap(box, other), 0) +
       points.reduce((sum, point) => sum + overlap(box, point), 0) +
-      100 * outside(box) + 3 * box.distance;
+      100 * outside(box) +
+      3 * box.distance;
     const places = medians.map(({name, x, y}) => {
       const around = placesAround(scales.x(x), scales.y(y), widthOf(shortened(name)) + 4);
       const best = around.reduce((a, b) => (costOf(b) < costOf(a) ? b : a));
       placed.push(best);
       return best;
     });
-    return {data, facets, channels: {
-      x: {value: places.map(({x}) => x)},
-      y: {value: places.map(({y}) => y)},
-    }};
+    return {
+      data,
+      facets,
+      channels: {
+        x: {value: places.map(({x}) => x)},
+        y: {value: places.map(({y}) => y)},
+      },
+    };
   });
-  return text(medians, {...place, text: ({name}) => shortened(name), textAnchor: "middle", fontWeight: 600,
-    stroke: "var(--page)", strokeWidth: 4, paintOrder: "stroke"});
+  return text(medians, {
+    ...place,
+    text: ({name}) => shortened(name),
+    textAnchor: "middle",
+    fontWeight: 600,
+    stroke: "var(--page)",
+    strokeWidth: 4,
+    paintOrder: "stroke",
+  });
 }

@@ -4,12 +4,10 @@
 // at once; before it is printed, all are.
 //
 // SPDX-License-Identifier: MIT
-import {figure, drawForPaper, drawForScreen} from "./canvas.js";
-import {allocators, firstName, isClear, report} from "./data.js";
-import {command, element, scrollBox, unbroken} from "./dom.js";
-import {ratioText} from "./format.js";
-import {means, ratios} from "./plots.js";
-import {sortableTable} from "./table.js";
+import {drawForPaper, drawForScreen} from "./canvas.js";
+import {firstName, report} from "./data.js";
+import {command, element, scrollBox} from "./dom.js";
+import {idOf, overview} from "./overview.js";
 import {startTheme} from "./theme.js";
 import {named, workloadBody} from "./workload.js";
 
@@ -17,72 +15,22 @@ const several = report.workloads.length > 1;
 const factsInOneLine = ["date", "CPU", "cores", "memory", "kernel"];
 
 function summary() {
-  const line = factsInOneLine.filter((name) => report.machine[name])
+  const line = factsInOneLine
+    .filter((name) => report.machine[name])
     .map((name) => (name === "cores" ? `${report.machine[name]} cores` : report.machine[name]));
-  return element("section", {class: "summary"},
+  return element(
+    "section",
+    {class: "summary"},
     element("h1", {}, report.title),
     element("p", {class: "verdict", id: "verdict"}, report.verdict),
-    element("p", {class: "machine"}, line.join(" \u00b7 "), " ", element("a", {href: "#details"}, "Details")));
-}
-
-function ratiosTable() {
-  const others = allocators.filter((name) => name !== firstName(report.workloads[0]));
-  const ratioOf = (workload, name, figure) =>
-    workload.candidates.find((each) => each.name === name)?.figures?.[figure]?.ratio;
-  const column = (name, figure) => ({
-    title: `${name}, ${figure}`, numeric: true,
-    value: (workload) => ratioOf(workload, name, figure)?.value,
-    text: (workload) => {
-      const ratio = ratioOf(workload, name, figure);
-      return ratio ? element("span", {class: isClear(ratio) ? undefined : "unclear"}, unbroken(ratioText(ratio))) : "";
-    },
-  });
-  const columns = [
-    {title: "Workload", heading: true, value: ({name}) => name,
-      text: (workload) => element("a", {href: `#${idOf(workload)}`}, workload.name)},
-    ...["time", "memory"].flatMap((figure) => others.map((name) => column(name, figure))),
-  ];
-  const rows = [...report.workloads].sort((a, b) => a.name.localeCompare(b.name, "en", {numeric: true}));
-  return element("details", {}, element("summary", {}, "The ratios as a table"),
-    scrollBox("Ratios of all workloads", sortableTable("Select a heading to sort by it", columns, rows)));
-}
-
-function hasRatios() {
-  return report.workloads.some(({candidates}) => candidates.some(({figures}) => figures?.time?.ratio));
-}
-
-function ratioFigures(first) {
-  const subtitle = `relative to ${first}, left is better`;
-  return [
-    element("div", {class: "pair"},
-      figure("Time of each workload", subtitle, (width) => ratios("time", "Time", width)),
-      figure("Peak memory of each workload", subtitle, (width) => ratios("memory", "Peak memory", width))),
-    element("p", {class: "note"}, "Filled: the 95 % interval of the ratio leaves out 1. Hollow: it does not, or there are too few runs."),
-    ratiosTable(),
-  ];
-}
-
-function overview() {
-  const first = firstName(report.workloads[0]);
-  return element("section", {id: "overview"},
-    element("h2", {}, "All workloads"),
-    element("ul", {class: "legend", "aria-label": "Allocators"}, allocators.map((name) => element("li", {}, named(name)))),
-    element("div", {class: "pair"},
-      report.means.length > 0
-        ? figure("Geometric means over all workloads", `relative to ${first}, lower left is better`, means) : "",
-      contents()),
-    ...(hasRatios() ? ratioFigures(first) : []));
-}
-
-function idOf(workload) {
-  return `workload-${report.workloads.indexOf(workload) + 1}`;
-}
-
-function contents() {
-  return element("nav", {class: "contents", id: "contents", "aria-labelledby": "contents-title"},
-    element("h3", {id: "contents-title"}, "Contents"),
-    element("ol", {}, report.workloads.map((workload) =>
-      element("li", {}, element("a", {href: `#${idOf(workload)}`}, workload.name)))));
+    element(
+      "p",
+      {class: "machine"},
+      line.join(" \u00b7 "),
+      " ",
+      element("a", {href: "#details"}, "Details"),
+    ),
+  );
 }
 
 const unfilled = new Map(); // section: its workload
@@ -92,60 +40,134 @@ function fill(section) {
   if (!workload) return;
   unfilled.delete(section);
   section.append(...workloadBody(workload).filter(Boolean));
-  if (several) section.append(element("p", {class: "back"}, element("a", {href: "#contents"}, "Back to the contents")));
+  if (several)
+    section.append(
+      element("p", {class: "back"}, element("a", {href: "#contents"}, "Back to the contents")),
+    );
   section.classList.remove("unfilled");
 }
 
 function workloadSection(workload) {
-  const section = element("section", {class: "workload unfilled", id: idOf(workload)},
+  const section = element(
+    "section",
+    {class: "workload unfilled", id: idOf(workload)},
     element("h2", {}, !several && workload.name === report.title ? "Measurements" : workload.name),
-    workload.verdict === report.verdict ? "" : element("p", {class: "verdict"}, workload.verdict));
+    workload.verdict === report.verdict ? "" : element("p", {class: "verdict"}, workload.verdict),
+  );
   unfilled.set(section, workload);
   return section;
 }
 
 function fillWhenNear() {
-  const near = new IntersectionObserver((entries) => {
-    for (const {isIntersecting, target} of entries)
-      if (isIntersecting) {
-        near.unobserve(target);
-        fill(target);
-      }
-  }, {rootMargin: "1000px 0px"});
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const {isIntersecting, target} of entries)
+        if (isIntersecting) {
+          near.unobserve(target);
+          fill(target);
+        }
+    },
+    {rootMargin: "1000px 0px"},
+  );
   for (const section of unfilled.keys()) near.observe(section);
 }
 
 function rows(entries) {
-  return element("tbody", {}, entries.map(([name, ...values]) => element("tr", {},
-    element("th", {scope: "row"}, name), values.map((value) => element("td", {}, value)))));
+  return element(
+    "tbody",
+    {},
+    entries.map(([name, ...values]) =>
+      element(
+        "tr",
+        {},
+        element("th", {scope: "row"}, name),
+        values.map((value) => element("td", {}, value)),
+      ),
+    ),
+  );
 }
 
 function details() {
   const unique = new Map();
   for (const {candidates} of report.workloads)
     for (const each of candidates) if (!unique.has(each.name)) unique.set(each.name, each);
-  return element("section", {id: "details"},
+  return element(
+    "section",
+    {id: "details"},
     element("h2", {}, "Machine and allocators"),
-    scrollBox("Allocators", element("table", {class: "plain"}, element("caption", {}, "Allocators"),
-      element("thead", {}, element("tr", {}, ["Name", "Version", "Library"].map((title) => element("th", {scope: "col"}, title)))),
-      rows([...unique.values()].map(({name, version, library}) =>
-        [named(name), version || "unknown", library ? element("code", {}, library) : "the C library\u2019s malloc"])))),
-    scrollBox("Machine", element("table", {class: "plain"}, element("caption", {}, "Machine"), rows(Object.entries(report.machine)))),
-    report.command ? [element("h3", {}, "To repeat everything"), command(report.command)] : "");
+    scrollBox(
+      "Allocators",
+      element(
+        "table",
+        {class: "plain"},
+        element("caption", {}, "Allocators"),
+        element(
+          "thead",
+          {},
+          element(
+            "tr",
+            {},
+            ["Name", "Version", "Library"].map((title) => element("th", {scope: "col"}, title)),
+          ),
+        ),
+        rows(
+          [...unique.values()].map(({name, version, library}) => [
+            named(name),
+            version || "unknown",
+            library ? element("code", {}, library) : "the C library\u2019s malloc",
+          ]),
+        ),
+      ),
+    ),
+    scrollBox(
+      "Machine",
+      element(
+        "table",
+        {class: "plain"},
+        element("caption", {}, "Machine"),
+        rows(Object.entries(report.machine)),
+      ),
+    ),
+    report.command ? [element("h3", {}, "To repeat everything"), command(report.command)] : "",
+  );
 }
 
 function howToRead() {
   const entries = [
-    ["In turn", "Each round runs every allocator once, so that what disturbs the machine for a while disturbs all of them."],
-    ["Median", "The value in the middle of the runs that count. A failed run does not count, and is listed with its reason."],
-    ["Ratio", `The median divided by that of ${firstName(report.workloads[0])}, which is measured beside it. Below 1 is less.`],
-    ["95 % interval", "Where the ratio lies, by bootstrap over the rounds. \u201cNo significant difference\u201d: the interval contains 1."],
-    ["Too few runs", "With fewer than five runs there is no verdict: three lie on one side by chance every fourth time."],
+    [
+      "In turn",
+      "Each round runs every allocator once, so that what disturbs the machine for a while disturbs all of them.",
+    ],
+    [
+      "Median",
+      "The value in the middle of the runs that count. A failed run does not count, and is listed with its reason.",
+    ],
+    [
+      "Ratio",
+      `The median divided by that of ${firstName(report.workloads[0])}, which is measured beside it. Below 1 is less.`,
+    ],
+    [
+      "95 % interval",
+      "Where the ratio lies, by bootstrap over the rounds. \u201cNo significant difference\u201d: the interval contains 1.",
+    ],
+    [
+      "Too few runs",
+      "With fewer than five runs there is no verdict: three lie on one side by chance every fourth time.",
+    ],
     ["Peak memory", "The most that was resident at once, as the kernel counts it."],
   ];
-  return element("section", {id: "reading"}, element("h2", {}, "How to read this"),
-    element("dl", {class: "reading"}, entries.map(([term, words]) =>
-      element("div", {}, element("dt", {}, term), element("dd", {}, words)))));
+  return element(
+    "section",
+    {id: "reading"},
+    element("h2", {}, "How to read this"),
+    element(
+      "dl",
+      {class: "reading"},
+      entries.map(([term, words]) =>
+        element("div", {}, element("dt", {}, term), element("dd", {}, words)),
+      ),
+    ),
+  );
 }
 
 // On paper everything is shown; on the screen it is then as before.
@@ -169,8 +191,15 @@ function followPrinting() {
 
 document.title = `${report.title} \u2013 mete compare`;
 startTheme(document.getElementById("theme"));
-document.getElementById("content").append(
-  summary(), several ? overview() : "", ...report.workloads.map(workloadSection), details(), howToRead());
+document
+  .getElementById("content")
+  .append(
+    summary(),
+    several ? overview() : "",
+    ...report.workloads.map(workloadSection),
+    details(),
+    howToRead(),
+  );
 followPrinting();
 if (several) fillWhenNear();
 else for (const section of [...unfilled.keys()]) fill(section);

@@ -10,7 +10,7 @@ function compare(a, b, direction) {
 }
 
 function cell({numeric, heading, value, text}, row) {
-  const content = text ? text(row) : value(row) ?? "";
+  const content = text ? text(row) : (value(row) ?? "");
   return heading
     ? element("th", {scope: "row"}, content)
     : element("td", numeric ? {class: "number"} : {}, content);
@@ -23,13 +23,18 @@ export function sortableTable(caption, columns, rows, instead = () => "") {
   const body = element("tbody");
   const replaceable = columns.findIndex((column) => column.replaceable);
   const fill = (sorted) =>
-    body.replaceChildren(...sorted.map((row) => {
-      const words = instead(row);
-      const shown = words ? columns.slice(0, replaceable) : columns;
-      return element("tr", words ? {class: "failed"} : {},
-        shown.map((column) => cell(column, row)),
-        words ? element("td", {colspan: columns.length - replaceable}, words) : "");
-    }));
+    body.replaceChildren(
+      ...sorted.map((row) => {
+        const words = instead(row);
+        const shown = words ? columns.slice(0, replaceable) : columns;
+        return element(
+          "tr",
+          words ? {class: "failed"} : {},
+          shown.map((column) => cell(column, row)),
+          words ? element("td", {colspan: columns.length - replaceable}, words) : "",
+        );
+      }),
+    );
 
   const headings = columns.map((column, index) => {
     const button = element("button", {type: "button", click: () => sort(index)}, column.title);
@@ -46,6 +51,11 @@ export function sortableTable(caption, columns, rows, instead = () => "") {
   };
   headings[0].setAttribute("aria-sort", "ascending");
   fill(rows);
-  return element("table", {}, element("caption", {}, caption),
-    element("thead", {}, element("tr", {}, headings)), body);
+  return element(
+    "table",
+    {},
+    element("caption", {}, caption),
+    element("thead", {}, element("tr", {}, headings)),
+    body,
+  );
 }
