@@ -12,7 +12,7 @@ comparison.pop("memory_samples", None)  # what their columns are
 for workload in comparison["workloads"]:
     for candidate in workload["candidates"]:
         for run in candidate["runs"]:
-            del run["memory_samples"]
+            run.pop("memory_samples", None)
 with open(sys.argv[1], "w", encoding="utf-8") as file:
     json.dump(comparison, file, indent=1)
     file.write("\n")
