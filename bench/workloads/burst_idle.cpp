@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const std::uint64_t burst = arguments.number("--burst-mebibytes", 300, 300) << 20;
   const std::uint64_t kept = arguments.number("--kept-mebibytes", 10, 10) << 20;
-  const std::uint64_t seconds = arguments.number("--seconds", 10, 3);
+  const std::uint64_t seconds = arguments.number("--seconds", 10, 1);
   const std::uint64_t seed = arguments.number("--seed", 1, 1);
   arguments.finish();
 

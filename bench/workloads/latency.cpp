@@ -3,7 +3,9 @@
 // blocks of mixed sizes, swap each with a random place of a shared table and free what comes out,
 // mostly the other thread's. Each call is timed with the processor's counter; the counter's own
 // cost, measured at the start, is subtracted. The times go into histograms with 32 steps per
-// doubling (the log-linear form of G. Tene's HdrHistogram: 3 % resolution at any scale).
+// doubling (the log-linear form of G. Tene's HdrHistogram: 3 % resolution at any scale). They are
+// ours because Debian has HdrHistogram for Go and Java only, and because a library's histogram
+// would take its memory from the allocator that is measured.
 
 #include "support.hpp"
 

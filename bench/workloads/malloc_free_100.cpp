@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // malloc(100) and free in turn, a million times and more: the first question asked of a memory pool
 // ("how many system calls does a million allocations make?") and the shortest path of every
-// allocator. Run it under `bench/run --system-calls` to see the handful.
+// allocator. Run it under `strace -c` to see the handful.
 
 #include "support.hpp"
 

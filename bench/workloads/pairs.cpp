@@ -23,8 +23,11 @@ void work(unsigned index, std::uint64_t count, std::size_t size) {
 int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const unsigned threads = arguments.threads(1);
-  const std::uint64_t count = arguments.number("--count", 100'000'000, 20'000'000);
   const std::size_t size = arguments.number("--size", 128, 128);
+  // Larger ones take longer, on most allocators.
+  const bool large = size >= bench::page_bytes;
+  const std::uint64_t count = large ? arguments.number("--count", 40'000'000, 8'000'000)
+                                    : arguments.number("--count", 100'000'000, 20'000'000);
   arguments.finish();
   bench::check(size >= 2, "--size takes 2 or more");
 

@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const std::size_t blocks = arguments.number("--blocks", 100'000, 100'000);
   const std::size_t size = arguments.number("--size", 1000, 1000);
-  const std::uint64_t seconds = arguments.number("--seconds", 10, 3);
+  const std::uint64_t seconds = arguments.number("--seconds", 10, 1);
   const std::uint64_t seed = arguments.number("--seed", 1, 1);
   arguments.finish();
 

@@ -1,5 +1,5 @@
 # The Debian packages that each group needs. One list for people and for script/bootstrap.
-# Group "test" contains "build"; "demo" contains "build"; "all-tests" contains "test".
+# Group "test" contains "build"; "demo" and "bench" contain "build"; "all-tests" contains "test".
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2034 # the lists are used where this file is read
 
@@ -16,6 +16,13 @@ fi
 packages_demo=(
   redis-server redis-tools libjemalloc2
   python3
+)
+
+# What bench/suite.toml runs, and the rivals; libbenchmark-dev is for script/bench --micro.
+packages_bench=(
+  libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 libbenchmark-dev
+  redis-server redis-tools memcached libmemcached-tools nginx-light wrk postgresql util-linux
+  rocksdb-tools python3 ruby php-cli lua5.4 perl r-base-core sqlite3 ghostscript z3 ffmpeg
 )
 
 packages_test=(
