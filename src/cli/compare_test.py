@@ -203,6 +203,18 @@ class Proof(CompareTest):
         self.assertEqual(candidates["glibc"]["runs"][0]["failure"], "")
         self.assertRegex(result.stdout, r"(?m)^mete +failed$")
 
+    def test_a_program_that_writes_over_its_environment(self):
+        other = build("libjemalloc.so.2", support.STAND_IN, "-shared", "-fPIC")
+        titled = build("titled", """
+#include <string.h>
+extern char **environ;
+int main(void) { for (char **each = environ; *each; ++each) memset(*each, 'x', strlen(*each)); }
+""", "-Wl,--no-as-needed", other)
+        candidates, _ = self.measure(titled, runs=1, allocators="glibc,mete,as-shipped")
+        self.assertRegex(candidates["glibc"]["runs"][0]["malloc"], r"/libc\.so\.6$")
+        self.assertEqual(candidates["mete"]["runs"][0]["malloc"], support.LIBRARY)
+        self.assertEqual(candidates["as-shipped"]["runs"][0]["malloc"], other)
+
     def test_a_malloc_in_the_program_itself_is_a_failure(self):
         own = build("own", BEHAVE + "void *malloc(size_t n) { return sbrk(n + 16 & ~15); }\n"
                     "void free(void *p) { }\n", "-rdynamic")

@@ -125,7 +125,7 @@ private:
 
   std::string find_malloc_file() const {
     try {
-      return file_of_malloc(look_at_process(program_.id()));
+      return file_of_malloc(look_at_process(program_.id(), request_.program.preload));
     } catch (const command_error&) {
       return {}; // it may not be looked at, being setuid, say
     }

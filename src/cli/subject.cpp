@@ -77,11 +77,9 @@ std::vector<placed_object> read_objects(const subject& whose) {
   return objects;
 }
 
-// The libraries among `objects` that are preloaded, in order; nothing if that cannot be told.
-std::optional<std::vector<std::size_t>> find_preloaded(const subject& whose,
-                                                       const std::vector<placed_object>& objects) {
-  if (whose.process.environment_overwritten && whose.preloads.empty())
-    return std::nullopt;
+// The libraries among `objects` that are preloaded, in order.
+std::vector<std::size_t> find_preloaded(const subject& whose,
+                                        const std::vector<placed_object>& objects) {
   std::vector<std::string> entries = whose.preloads;
   const std::string everywhere = text_of_file(seen_from_here(whose.process, "/etc/ld.so.preload"));
   for (const std::string_view line : lines_of(everywhere))
@@ -97,7 +95,7 @@ std::optional<std::vector<std::size_t>> find_preloaded(const subject& whose,
 
 } // namespace
 
-subject look_at_process(pid_t process) {
+subject look_at_process(pid_t process, const std::optional<std::string>& preload) {
   subject whose;
   whose.kind = subject_kind::process;
   whose.pid = process;
@@ -107,9 +105,10 @@ subject look_at_process(pid_t process) {
   whose.executable = whose.process.executable;
   whose.readable = whose.process.folder + "/exe";
   whose.title = fmt::format("process {}  {}", process, whose.executable);
-  whose.preloads = entries_in(whose.process);
+  whose.preloads = preload ? preload_entries(*preload) : entries_in(whose.process);
   std::vector<placed_object> objects = read_objects(whose);
-  const auto preloaded = find_preloaded(whose, objects);
+  const bool unknown = !preload && whose.process.environment_overwritten && whose.preloads.empty();
+  const auto preloaded = unknown ? std::nullopt : std::optional(find_preloaded(whose, objects));
   whose.objects = in_search_order(std::move(objects), preloaded);
   return whose;
 }

@@ -6,6 +6,7 @@
 #include "cli/object_facts.hpp"
 #include "cli/process_facts.hpp"
 
+#include <optional>
 #include <string>
 #include <sys/types.h>
 #include <vector>
@@ -32,7 +33,9 @@ struct subject {
 };
 
 // All throw command_error where there is nothing to look at.
-subject look_at_process(pid_t process);
+// `preload`: the LD_PRELOAD that a process was started with, where that is known; else what the
+// process itself says.
+subject look_at_process(pid_t process, const std::optional<std::string>& preload = std::nullopt);
 subject look_at_program(const std::vector<std::string>& arguments);
 subject look_at_environment(); // by what the loader would do for this command
 
