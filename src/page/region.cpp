@@ -209,8 +209,7 @@ void tag_units(region& where, std::uint32_t first, std::size_t units, std::uint3
                void* descriptor) {
   for (std::size_t unit = first; unit < first + units; ++unit) {
     where.descriptors[unit].store(descriptor, std::memory_order_relaxed);
-    where.tags[unit].store(tag == tag_large && unit != first ? tag_large_body : tag,
-                           std::memory_order_relaxed);
+    where.tags[unit].store(tag, std::memory_order_relaxed);
   }
 }
 
@@ -236,7 +235,7 @@ grant allocate_units(std::size_t units, std::uint32_t tag, void* descriptor) {
   run_grant taken{};
   if (!take_units(units, where, taken))
     return {};
-  tag_units(*where, taken.first, units, tag, descriptor);
+  tag_units(*where, taken.first, tag == tag_large ? 1 : units, tag, descriptor);
   note_dirty_bytes();
   return {where->unit_address(taken.first), taken.zeroed};
 }
@@ -270,7 +269,7 @@ bool release_large_run(char* begin) {
       r->tags[first].load(std::memory_order_relaxed) != tag_large)
     return false;
   const std::uint32_t count = r->units.entry(first).length;
-  tag_units(*r, first, count, tag_none, nullptr);
+  tag_units(*r, first, 1, tag_none, nullptr);
   r->units.release({first, count}, os::coarse_now_ms());
   note_dirty_bytes();
   return true;
@@ -286,11 +285,8 @@ bool resize_large_run(char* begin, std::size_t bytes) {
     bool zeroed = false;
     if (!r->units.extend(first, count, wanted - count, zeroed))
       return false;
-    void* const descriptor = r->descriptors[first].load(std::memory_order_relaxed);
-    tag_units(*r, first + count, wanted - count, tag_large_body, descriptor);
   } else if (wanted < count) {
     r->units.shrink(first, wanted);
-    tag_units(*r, first + wanted, count - wanted, tag_none, nullptr);
     r->units.release({first + wanted, count - wanted}, os::coarse_now_ms());
   }
   note_dirty_bytes();

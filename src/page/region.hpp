@@ -33,8 +33,7 @@ namespace mete::page {
 // up, that is not 0 (heap/size_class.hpp says what the low bits are then).
 inline constexpr std::uint32_t tag_none = 0;
 inline constexpr std::uint32_t tag_medium = 1;
-inline constexpr std::uint32_t tag_large = 2;      // the first unit of a large object
-inline constexpr std::uint32_t tag_large_body = 3; // the others
+inline constexpr std::uint32_t tag_large = 2; // the first unit of a large object; others: none
 inline constexpr unsigned tag_owner_shift = 10;
 
 // What the fast path needs to know, together in one cache line, read-mostly.
@@ -68,8 +67,8 @@ struct grant {
   bool zeroed = false;
 };
 
-// `units` contiguous units, tagged `tag` (large: the first `tag`, the rest tag_large_body), with
-// the descriptor. O(bins).
+// `units` contiguous units, tagged `tag` (large: only the first), with the descriptor. O(bins), and
+// O(units) but for large.
 grant allocate_units(std::size_t units, std::uint32_t tag, void* descriptor);
 // Sets what allocate_units() set, for units the caller owns.
 void retag_units(char* begin, std::size_t units, std::uint32_t tag, void* descriptor);

@@ -120,16 +120,16 @@ TEST_F(region_test, purging_stops_at_its_limit) {
 TEST_F(region_test, large_runs_are_resized_in_place_with_their_contents) {
   const grant run = allocate_units(8, tag_large, nullptr);
   EXPECT_EQ(tag_at(run.begin), tag_large);
-  EXPECT_EQ(tag_at(run.begin + unit_bytes), tag_large_body);
+  EXPECT_EQ(tag_at(run.begin + unit_bytes), tag_none);
   EXPECT_EQ(large_run_bytes(run.begin), 8 * unit_bytes);
   std::memset(run.begin, 5, 8 * unit_bytes);
   ASSERT_TRUE(resize_large_run(run.begin, 3 * unit_bytes - 100));
   EXPECT_EQ(large_run_bytes(run.begin), 3 * unit_bytes);
-  EXPECT_EQ(tag_at(run.begin + 2 * unit_bytes), tag_large_body);
+  EXPECT_EQ(tag_at(run.begin + 2 * unit_bytes), tag_none);
   EXPECT_EQ(tag_at(run.begin + 3 * unit_bytes), tag_none);
   ASSERT_TRUE(resize_large_run(run.begin, 7 * unit_bytes));
   EXPECT_EQ(large_run_bytes(run.begin), 7 * unit_bytes);
-  EXPECT_EQ(tag_at(run.begin + 6 * unit_bytes), tag_large_body);
+  EXPECT_EQ(tag_at(run.begin + 6 * unit_bytes), tag_none);
   EXPECT_TRUE(holds_only(run.begin, 3 * unit_bytes, 5));
   EXPECT_TRUE(release_large_run(run.begin));
 }

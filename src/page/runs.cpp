@@ -34,6 +34,7 @@ void run_allocator::initialise(run_entry* entries, std::uint64_t* dirty_bits,
                                std::uint32_t granules) {
   entries_ = entries;
   dirty_bits_ = dirty_bits;
+  METE_DEBUG_CHECK(granules <= max_length);
   granules_ = granules;
   oldest_ = no_granule;
   newest_ = no_granule;
@@ -53,14 +54,6 @@ unsigned run_allocator::bin_of(std::uint32_t length) {
   const unsigned power = log2_floor(length); // >= 5
   const unsigned eighth = (length >> (power - 3)) & 7;
   return exact_bins + (power - 5) * 8 + eighth;
-}
-
-bool run_allocator::any_dirty(span examined) const {
-  bool any = false;
-  for_each_word(examined, [&](std::uint32_t word, std::uint64_t mask) {
-    any = any || (dirty_bits_[word] & mask) != 0;
-  });
-  return any;
 }
 
 std::uint32_t run_allocator::count_dirty(span examined) const {
@@ -90,46 +83,47 @@ std::uint32_t run_allocator::clear_dirty(span cleared) {
 
 void run_allocator::write_entries(span run, run_state first, run_state last) {
   run_entry& last_entry = entries_[run.first + run.count - 1];
-  last_entry.length = run.count;
+  last_entry.length = run.count & max_length; // all of it: initialise() checks
   last_entry.state = last;
   run_entry& first_entry = entries_[run.first];
-  first_entry.length = run.count;
+  first_entry.length = run.count & max_length;
   first_entry.state = first;
 }
 
-void run_allocator::link(span free_run, bool dirty, std::uint32_t freed_ms, std::uint32_t older) {
-  write_entries(free_run, run_state::free, run_state::free);
-  free_granules_ += free_run.count;
-  run_entry& entry = entries_[free_run.first];
-  const unsigned bin = bin_of(free_run.count);
-  bin_set& set = sets_[dirty];
+void run_allocator::link(free_part run, std::uint32_t freed_ms, std::uint32_t older) {
+  const auto [first, count] = run.where;
+  METE_DEBUG_CHECK(run.dirty == count_dirty(run.where));
+  write_entries(run.where, run_state::free, run_state::free);
+  free_granules_ += count;
+  run_entry& entry = entries_[first];
+  entry.dirty = run.dirty;
+  const unsigned bin = bin_of(count);
+  bin_set& set = sets_[entry.dirty != 0];
   entry.previous = no_granule;
   entry.next = set.heads[bin];
   if (entry.next != no_granule)
-    entries_[entry.next].previous = free_run.first;
-  set.heads[bin] = free_run.first;
+    entries_[entry.next].previous = first;
+  set.heads[bin] = first;
   set.occupied[bin / 64] |= std::uint64_t{1} << (bin % 64);
   entry.freed_ms = freed_ms;
   entry.older = no_granule;
   entry.newer = no_granule;
-  if (!dirty)
+  if (entry.dirty == 0)
     return;
   while (older != no_granule && before(freed_ms, entries_[older].freed_ms))
     older = entries_[older].older;
   entry.older = older;
   entry.newer = older == no_granule ? oldest_ : entries_[older].newer;
-  (entry.older == no_granule ? oldest_ : entries_[entry.older].newer) = free_run.first;
-  (entry.newer == no_granule ? newest_ : entries_[entry.newer].older) = free_run.first;
+  (entry.older == no_granule ? oldest_ : entries_[entry.older].newer) = first;
+  (entry.newer == no_granule ? newest_ : entries_[entry.newer].older) = first;
 }
 
 void run_allocator::unlink(std::uint32_t first) {
   run_entry& entry = entries_[first];
   METE_DEBUG_CHECK(entry.state == run_state::free);
-  const std::uint32_t length = entry.length;
-  const bool dirty = any_dirty({first, length});
-  free_granules_ -= length;
-  bin_set& set = sets_[dirty];
-  const unsigned bin = bin_of(length);
+  const unsigned bin = bin_of(entry.length);
+  bin_set& set = sets_[entry.dirty != 0];
+  free_granules_ -= entry.length;
   if (entry.previous != no_granule)
     entries_[entry.previous].next = entry.next;
   else
@@ -138,7 +132,7 @@ void run_allocator::unlink(std::uint32_t first) {
     entries_[entry.next].previous = entry.previous;
   if (set.heads[bin] == no_granule)
     set.occupied[bin / 64] &= ~(std::uint64_t{1} << (bin % 64));
-  if (!dirty)
+  if (entry.dirty == 0)
     return;
   (entry.older == no_granule ? oldest_ : entries_[entry.older].newer) = entry.newer;
   (entry.newer == no_granule ? newest_ : entries_[entry.newer].older) = entry.older;
@@ -173,19 +167,25 @@ bool run_allocator::find(const bin_set& set, std::uint32_t count, std::uint32_t 
   return false;
 }
 
-void run_allocator::carve(std::uint32_t first, span part) {
-  const std::uint32_t length = entries_[first].length;
-  const std::uint32_t freed_ms = entries_[first].freed_ms;
-  const std::uint32_t older = entries_[first].older;
-  METE_DEBUG_CHECK(part.first >= first && part.first + part.count <= first + length);
+void run_allocator::carve(std::uint32_t first, span taken) {
+  const run_entry run = entries_[first];
+  METE_DEBUG_CHECK(taken.first >= first && taken.first + taken.count <= first + run.length);
   unlink(first);
-  const span front{first, part.first - first};
-  const span back{part.first + part.count, first + length - (part.first + part.count)};
-  write_entries(part, run_state::used, run_state::occupied);
-  if (front.count != 0)
-    link(front, any_dirty(front), freed_ms, older);
-  if (back.count != 0)
-    link(back, any_dirty(back), freed_ms, older);
+  free_part front{{first, taken.first - first}, 0};
+  free_part back{{taken.first + taken.count, first + run.length - (taken.first + taken.count)}, 0};
+  if (run.dirty != 0) {
+    // Only the smaller of the two is counted: the rest is known.
+    const std::uint32_t left = run.dirty - count_dirty(taken);
+    free_part& smaller = front.where.count < back.where.count ? front : back;
+    free_part& larger = front.where.count < back.where.count ? back : front;
+    smaller.dirty = left == 0 ? 0 : count_dirty(smaller.where);
+    larger.dirty = left - smaller.dirty;
+  }
+  write_entries(taken, run_state::used, run_state::occupied);
+  if (front.where.count != 0)
+    link(front, run.freed_ms, run.older);
+  if (back.where.count != 0)
+    link(back, run.freed_ms, run.older);
 }
 
 bool run_allocator::allocate(std::uint32_t count, std::uint32_t alignment, run_grant& grant) {
@@ -208,28 +208,34 @@ span run_allocator::insert(span added, std::uint32_t now_ms) {
   // Once coalesced these ends are inside a run.
   entries_[added.first].state = run_state::none;
   entries_[added.first + added.count - 1].state = run_state::none;
-  span neighbours[2] = {{added.first, 0}, {added.first + added.count, 0}};
+  free_part neighbours[2] = {{{added.first, 0}, 0}, {{added.first + added.count, 0}, 0}};
   if (added.first > 0 && entries_[added.first - 1].state == run_state::free) {
-    neighbours[0].count = entries_[added.first - 1].length;
-    neighbours[0].first -= neighbours[0].count;
+    neighbours[0].where.count = entries_[added.first - 1].length;
+    neighbours[0].where.first -= neighbours[0].where.count;
   }
-  if (neighbours[1].first < granules_ && entries_[neighbours[1].first].state == run_state::free)
-    neighbours[1].count = entries_[neighbours[1].first].length;
+  const std::uint32_t after = neighbours[1].where.first;
+  if (after < granules_ && entries_[after].state == run_state::free)
+    neighbours[1].where.count = entries_[after].length;
+  for (free_part& each : neighbours)
+    if (each.where.count != 0)
+      each.dirty = entries_[each.where.first].dirty;
 
-  const std::uint32_t dirty[2] = {count_dirty(neighbours[0]), count_dirty(neighbours[1])};
-  const unsigned major = dirty[0] < dirty[1];
-  const bool keeps_age = dirty[major] > count_dirty(added);
+  const std::uint32_t added_dirty = count_dirty(added);
+  const unsigned major = neighbours[0].dirty < neighbours[1].dirty;
+  const bool keeps_age = neighbours[major].dirty > added_dirty;
   // The other one first, so that what is older than the major one is still there afterwards.
-  if (neighbours[1 - major].count != 0)
-    unlink(neighbours[1 - major].first);
-  const run_entry& kept = entries_[neighbours[major].first];
+  if (neighbours[1 - major].where.count != 0)
+    unlink(neighbours[1 - major].where.first);
+  const run_entry& kept = entries_[neighbours[major].where.first];
   const std::uint32_t freed_ms = keeps_age ? kept.freed_ms : now_ms;
   const std::uint32_t older = keeps_age ? kept.older : no_granule;
-  if (neighbours[major].count != 0)
-    unlink(neighbours[major].first);
+  if (neighbours[major].where.count != 0)
+    unlink(neighbours[major].where.first);
 
-  const span all{neighbours[0].first, neighbours[0].count + added.count + neighbours[1].count};
-  link(all, any_dirty(all), freed_ms, keeps_age ? older : newest_);
+  const span all{neighbours[0].where.first,
+                 neighbours[0].where.count + added.count + neighbours[1].where.count};
+  link({all, neighbours[0].dirty + added_dirty + neighbours[1].dirty}, freed_ms,
+       keeps_age ? older : newest_);
   return all;
 }
 
@@ -304,6 +310,7 @@ void run_allocator::check_invariants(std::uint32_t begin, std::uint32_t end) con
     METE_CHECK(entries_[at + entry.length - 1].length == entry.length);
     const bool is_free = entry.state == run_state::free;
     METE_CHECK(is_free == (entries_[at + entry.length - 1].state == run_state::free));
+    METE_CHECK(!is_free || entry.dirty == count_dirty({at, entry.length}));
     for (std::uint32_t inside = at + 1; inside < at + entry.length; ++inside)
       METE_CHECK(entries_[inside].state != run_state::used);
     METE_CHECK(!(is_free && previous_free));

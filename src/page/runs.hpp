@@ -17,7 +17,8 @@
 //   purged counts as used meanwhile)
 //   dirty_granules = number of dirty bits set = those inside free runs (a used granule's bit is 0)
 //   an entry inside a run (neither its first nor its last) is never `used`
-//   a free run is in the dirty set and in the age list if and only if one of its bits is set
+//   entry.dirty of a free run's first granule = number of its dirty bits set
+//   a free run is in the dirty set and in the age list if and only if that is not 0
 //
 // Not thread-safe: the region's lock guards it.
 //
@@ -35,9 +36,12 @@ inline constexpr std::uint32_t no_granule = UINT32_MAX;
 // run's last granule, and both ends of one that is being purged, are `occupied`.
 enum class run_state : std::uint32_t { none = 0, free = 1, used = 2, occupied = 3 };
 
+inline constexpr unsigned run_length_bits = 28;
+
 struct run_entry {
-  std::uint32_t length;
-  run_state state;
+  std::uint32_t length : run_length_bits;
+  run_state state : 32 - run_length_bits;
+  std::uint32_t dirty;    // of a free run: its dirty granules
   std::uint32_t previous; // in the bin
   std::uint32_t next;
   std::uint32_t older; // in the age list of dirty runs; a used run lends both to its owner
@@ -113,6 +117,14 @@ public:
   void check_invariants(std::uint32_t begin, std::uint32_t end) const;
 
 private:
+  static constexpr std::uint32_t max_length = (std::uint32_t{1} << run_length_bits) - 1;
+
+  // A stretch of free granules and how many of them are dirty.
+  struct free_part {
+    span where;
+    std::uint32_t dirty;
+  };
+
   bool is_dirty(std::uint32_t granule) const {
     return (dirty_bits_[granule / 64] >> (granule % 64) & 1) != 0;
   }
@@ -127,13 +139,12 @@ private:
   bool find(const bin_set& set, std::uint32_t count, std::uint32_t alignment,
             std::uint32_t& found) const;
   // `freed_ms`: its age; `older`: a dirty run that is not younger, near it in the age list.
-  void link(span free_run, bool dirty, std::uint32_t freed_ms, std::uint32_t older);
+  void link(free_part run, std::uint32_t freed_ms, std::uint32_t older);
   void unlink(std::uint32_t first);
   void write_entries(span run, run_state first, run_state last);
-  bool any_dirty(span examined) const;
   std::uint32_t count_dirty(span examined) const;
   // Takes [part] out of the free run at `first`, putting the remainders back.
-  void carve(std::uint32_t first, span part);
+  void carve(std::uint32_t first, span taken);
 
   run_entry* entries_ = nullptr;
   std::uint64_t* dirty_bits_ = nullptr;
