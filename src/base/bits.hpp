@@ -38,4 +38,17 @@ constexpr std::uint64_t low_bits(unsigned count) {
   return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
 }
 
+// How many bits are set. On processors whose baseline has no instruction for it, std::popcount is a
+// call into the compiler's library; this is arithmetic (H. S. Warren, Hacker's Delight, 5-1).
+constexpr unsigned count_bits(std::uint64_t bits) {
+#if defined(__x86_64__) && !defined(__POPCNT__)
+  bits -= bits >> 1 & 0x5555555555555555;
+  bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
+  bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
+  return static_cast<unsigned>(bits * 0x0101010101010101 >> 56);
+#else
+  return static_cast<unsigned>(std::popcount(bits));
+#endif
+}
+
 } // namespace mete

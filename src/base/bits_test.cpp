@@ -47,6 +47,16 @@ TEST(bits_test, low_bits_are_countable) {
   }
 }
 
+TEST(bits_test, set_bits_are_counted) {
+  std::uint64_t bits = 1;
+  for (int step = 0; step < 1000; ++step) {
+    EXPECT_EQ(count_bits(bits), static_cast<unsigned>(std::popcount(bits)));
+    bits = bits * 6364136223846793005 + 1442695040888963407; // Knuth's MMIX generator
+  }
+  EXPECT_EQ(count_bits(0), 0u);
+  EXPECT_EQ(count_bits(UINT64_MAX), 64u);
+}
+
 TEST(bits_test, addresses_are_rounded_like_numbers) {
   alignas(64) char bytes[128];
   EXPECT_EQ(align_up(bytes, 64), bytes);

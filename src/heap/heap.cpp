@@ -353,8 +353,7 @@ heap_usage heap::usage() {
     result.slab_bytes += s.info().units * unit_bytes;
     result.block_bytes += (s.frontier() - s.free_count) * bytes;
     result.free_bytes += s.free_count * bytes;
-    result.purged_bytes += static_cast<std::size_t>(std::popcount(s.purged_pages))
-                           << os::page_shift;
+    result.purged_bytes += std::size_t{count_bits(s.purged_pages)} << os::page_shift;
   });
   result.outbox_blocks = outbox_.count();
   return result;

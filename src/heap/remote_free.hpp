@@ -37,8 +37,8 @@
 #ifndef METE_HEAP_REMOTE_FREE_HPP
 #define METE_HEAP_REMOTE_FREE_HPP
 
+#include "base/bits.hpp"
 #include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -153,7 +153,7 @@ std::uint32_t take_bits(Word* words, std::size_t word_count, Sink&& sink) {
     if (words[index].load(std::memory_order_relaxed) != 0) {
       // acquire: pairs with deliver(), also for bits that are not published yet.
       const std::uint64_t bits = words[index].exchange(0, std::memory_order_acquire);
-      blocks += static_cast<std::uint32_t>(std::popcount(bits));
+      blocks += count_bits(bits);
       sink(index, bits);
     }
   }

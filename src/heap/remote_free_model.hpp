@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/bits.hpp"
 #include "heap/remote_free.hpp"
 #include "interleave.hpp"
 
@@ -78,7 +79,7 @@ struct model_slab : remote_state<Memory> {
       block(word, rest) = 1;
     }
     check(deliver(words.data(), word, bits) == 0, "a block is freed twice");
-    Protocol::publish(*this, static_cast<std::uint32_t>(std::popcount(bits)));
+    Protocol::publish(*this, count_bits(bits));
   }
 
   // The owner: blocks come home and are at once used again.

@@ -141,7 +141,7 @@ void claim_pages(slab& s, std::uint64_t pages) {
   for_each_stretch(s, pages, [&](block_range blocks) {
     for_each_word(blocks, [&](unsigned word, std::uint64_t mask) {
       s.free_count =
-          static_cast<std::uint16_t>(s.free_count - std::popcount(s.free_bits()[word] & mask));
+          static_cast<std::uint16_t>(s.free_count - count_bits(s.free_bits()[word] & mask));
       s.free_bits()[word] &= ~mask;
     });
   });
@@ -151,7 +151,7 @@ void unclaim_pages(slab& s, std::uint64_t pages, bool purged) {
   for_each_stretch(s, pages, [&](block_range blocks) {
     for_each_word(blocks, [&](unsigned word, std::uint64_t mask) {
       s.free_count =
-          static_cast<std::uint16_t>(s.free_count + std::popcount(~s.free_bits()[word] & mask));
+          static_cast<std::uint16_t>(s.free_count + count_bits(~s.free_bits()[word] & mask));
       s.free_bits()[word] |= mask;
     });
   });
@@ -162,7 +162,7 @@ void unclaim_pages(slab& s, std::uint64_t pages, bool purged) {
 void check_slab_invariants(slab& s) {
   unsigned set = 0;
   for (unsigned word = 0; word < s.info().words; ++word)
-    set += static_cast<unsigned>(std::popcount(s.free_bits()[word]));
+    set += count_bits(s.free_bits()[word]);
   METE_CHECK(set == s.free_count);
   METE_CHECK(s.frontier() <= s.info().capacity && s.free_count <= s.frontier());
   for (unsigned index = s.frontier(); index < s.info().capacity; ++index)

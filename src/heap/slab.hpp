@@ -60,8 +60,8 @@ struct slab {
   std::size_t footprint_bytes() const {
     const std::size_t pages =
         divide_up(std::size_t{frontier()} * info().block_bytes, os::page_bytes);
-    const int purged = purged_pages == 0 ? 0 : std::popcount(purged_pages);
-    return (pages - static_cast<std::size_t>(purged)) << os::page_shift;
+    const unsigned purged = purged_pages == 0 ? 0 : count_bits(purged_pages);
+    return (pages - purged) << os::page_shift;
   }
   // Which quarter of the blocks its free ones fill, 0 to 3.
   unsigned free_quarter() const {

@@ -1,8 +1,9 @@
 // Medium objects: runs of pages inside units tagged `medium`.
 //
 // Units come from the unit level in small groups and lie side by side as it happens; the page
-// level coalesces across them. A free run that covers several whole units gives them back, so that
-// slabs can have them.
+// level coalesces across them. Whole units of a free run go back when the unit level has no dirty
+// ones left and would touch fresh memory, or when the run has been purged: not at once, because the
+// next medium object would only borrow them again.
 //
 // SPDX-License-Identifier: MIT
 #include "base/bits.hpp"
@@ -15,8 +16,6 @@
 namespace mete::page {
 namespace {
 
-// From this many whole units on they go back: with fewer they would only wander to and fro.
-constexpr std::uint32_t returned_units = 4;
 constexpr std::uint32_t borrowed_units = 4;
 
 std::uint32_t pages_for(std::size_t bytes) {
@@ -50,21 +49,17 @@ bool borrow_units(std::size_t units) {
   return true;
 }
 
-// REQUIRES: `run` is a free run of pages.
-void return_whole_units(region& where, span run) {
+// REQUIRES: `part` is whole units of a free run of pages, which begins at `run_first`.
+void return_units(region& where, std::uint32_t run_first, span part) {
   const std::uint32_t per_unit = pages_per_unit();
-  const auto first_unit = static_cast<std::uint32_t>(divide_up(run.first, per_unit));
-  const std::uint32_t end_unit = (run.first + run.count) / per_unit;
-  if (end_unit < first_unit + returned_units)
-    return;
-  const span pages{first_unit * per_unit, (end_unit - first_unit) * per_unit};
-  where.pages.remove(run.first, pages);
-  for (std::uint32_t unit = first_unit; unit < end_unit; ++unit)
+  const span pages{part.first * per_unit, part.count * per_unit};
+  where.pages.remove(run_first, pages);
+  for (std::uint32_t unit = part.first; unit < part.first + part.count; ++unit)
     if (where.pages.clear_dirty({unit * per_unit, per_unit}) != 0)
       where.units.mark_dirty({unit, 1});
   where.pages.forget(pages, per_unit);
-  tag_units(where, first_unit, end_unit - first_unit, tag_none, nullptr);
-  where.units.insert({first_unit, end_unit - first_unit}, os::coarse_now_ms());
+  tag_units(where, part.first, part.count, tag_none, nullptr);
+  where.units.insert(part, os::coarse_now_ms());
 }
 
 run_entry* live_run(region* r, const char* begin) {
@@ -76,6 +71,22 @@ run_entry* live_run(region* r, const char* begin) {
 }
 
 } // namespace
+
+bool return_dirty_units(region& where, std::uint32_t units) {
+  const std::uint32_t per_unit = pages_per_unit();
+  const std::uint32_t run = where.pages.find_dirty(units * per_unit, per_unit);
+  if (run == no_granule)
+    return false;
+  return_units(where, run, {static_cast<std::uint32_t>(divide_up(run, per_unit)), units});
+  return true;
+}
+
+void return_whole_units(region& where, span run) {
+  const auto first = static_cast<std::uint32_t>(divide_up(run.first, pages_per_unit()));
+  const std::uint32_t end = (run.first + run.count) / pages_per_unit();
+  if (first < end)
+    return_units(where, run.first, {first, end - first});
+}
 
 grant allocate_pages(std::size_t bytes, std::size_t alignment) {
   const std::uint32_t pages = pages_for(bytes);
@@ -109,8 +120,7 @@ bool release_pages(char* begin) {
   const run_entry* const entry = live_run(r, begin);
   if (entry == nullptr)
     return false;
-  const span freed = r->pages.release({r->page_of(begin), entry->length}, os::coarse_now_ms());
-  return_whole_units(*r, freed);
+  r->pages.release({r->page_of(begin), entry->length}, os::coarse_now_ms());
   note_dirty_bytes();
   return true;
 }
@@ -128,7 +138,7 @@ bool resize_pages(char* begin, std::size_t bytes) {
       return false;
   } else if (wanted < count) {
     r->pages.shrink(first, wanted);
-    return_whole_units(*r, r->pages.release({first + wanted, count - wanted}, os::coarse_now_ms()));
+    r->pages.release({first + wanted, count - wanted}, os::coarse_now_ms());
   }
   note_dirty_bytes();
   return true;

@@ -70,7 +70,6 @@ TEST_F(medium_test, only_the_beginning_of_a_live_object_is_one) {
   EXPECT_FALSE(release_pages(reinterpret_cast<char*>(&local)));
 }
 
-// By 3 pages, because 4 whole units go back at once, which are 4 pages where pages have 64 KiB.
 TEST_F(medium_test, it_grows_and_shrinks_in_place) {
   const grant block = allocate_pages(6 * os::page_bytes, 1);
   EXPECT_TRUE(resize_pages(block.begin, 3 * os::page_bytes));
@@ -109,15 +108,29 @@ TEST_F(medium_test, purged_pages_are_zero_and_said_to_be) {
   EXPECT_TRUE(release_pages(again.begin));
 }
 
-// Four whole units that become free go back to the unit level, their dirty pages with them.
-TEST_F(medium_test, whole_units_go_back) {
+// What lies free among the pages serves the unit level before fresh memory does.
+TEST_F(medium_test, whole_units_go_back_when_they_are_wanted) {
+  purge_runs_above(0);
   const grant block = allocate_pages(6 * unit_bytes, unit_bytes);
   std::fill_n(block.begin, 6 * unit_bytes, '\1');
   EXPECT_TRUE(release_pages(block.begin));
-  EXPECT_EQ(locate(block.begin + unit_bytes).tag->load(), tag_none);
-  EXPECT_GE(dirty_bytes(), 6 * unit_bytes);
+  const std::size_t dirty = dirty_bytes();
+  EXPECT_GE(dirty, 6 * unit_bytes);
+  const grant units = allocate_units(5, tag_large, nullptr);
+  EXPECT_FALSE(units.zeroed);
+  EXPECT_GE(units.begin, block.begin);
+  EXPECT_LE(units.begin + 5 * unit_bytes, block.begin + 6 * unit_bytes);
+  EXPECT_EQ(dirty_bytes(), dirty - 5 * unit_bytes);
+  EXPECT_TRUE(release_large_run(units.begin));
+}
+
+TEST_F(medium_test, whole_units_go_back_when_they_are_purged) {
+  const grant block = allocate_pages(6 * unit_bytes, unit_bytes);
+  std::fill_n(block.begin, 6 * unit_bytes, '\1');
+  EXPECT_TRUE(release_pages(block.begin));
   purge_runs_above(0);
   EXPECT_EQ(dirty_bytes(), 0u);
+  EXPECT_EQ(locate(block.begin + unit_bytes).tag->load(), tag_none);
 }
 
 // Random operations; the model is the set of live objects, each full of a pattern of its own.

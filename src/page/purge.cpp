@@ -16,7 +16,7 @@ constinit std::atomic<std::size_t> resident_total{0};
 
 struct level {
   run_allocator& runs;
-  const region& where;
+  region& where;
   unsigned granule_shift;
 };
 
@@ -34,9 +34,11 @@ std::size_t purge_one(level from, Begin begin_purge, bool& failed) {
                        std::size_t{dirty.count} << from.granule_shift);
   }
   const std::size_t dirty_before = from.runs.dirty_granules();
-  from.runs.finish_purge(taken, purged, os::coarse_now_ms());
+  const span run = from.runs.finish_purge(taken, purged, os::coarse_now_ms());
   failed = !purged;
   const std::size_t bytes = (dirty_before - from.runs.dirty_granules()) << from.granule_shift;
+  if (purged && &from.runs == &from.where.pages)
+    return_whole_units(from.where, run);
   note_dirty_bytes();
   return bytes;
 }

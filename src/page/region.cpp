@@ -177,14 +177,26 @@ bool grow(region& r, std::size_t needed) {
   return commit_units(r, step) || (step > needed && commit_units(r, needed));
 }
 
-bool take_free_units(std::size_t units, region*& where, run_grant& taken) {
+template <class Attempt>
+bool in_some_region(region*& where, Attempt attempt) {
   const unsigned count = region_count.load(std::memory_order_relaxed);
   for (unsigned index = 0; index < count; ++index) {
     where = &regions[index];
-    if (where->units.allocate(static_cast<std::uint32_t>(units), 1, taken))
+    if (attempt(*where))
       return true;
   }
   return false;
+}
+
+// What is dirty first, wherever it lies: to reuse memory that is there keeps the peak low.
+bool take_free_units(std::uint32_t units, region*& where, run_grant& taken) {
+  return in_some_region(where,
+                        [&](region& r) { return r.units.allocate_dirty(units, 1, taken); }) ||
+         in_some_region(where,
+                        [&](region& r) {
+                          return return_dirty_units(r, units) && r.units.allocate(units, 1, taken);
+                        }) ||
+         in_some_region(where, [&](region& r) { return r.units.allocate(units, 1, taken); });
 }
 
 } // namespace
@@ -192,7 +204,8 @@ bool take_free_units(std::size_t units, region*& where, run_grant& taken) {
 bool take_units(std::size_t units, region*& where, run_grant& taken) {
   if (units >= max_region_bytes / unit_bytes)
     return false;
-  if (take_free_units(units, where, taken))
+  const auto count = static_cast<std::uint32_t>(units);
+  if (take_free_units(count, where, taken))
     return true;
   bool grown = false;
   for (unsigned index = 0; index < region_count.load(std::memory_order_relaxed) && !grown; ++index)
@@ -202,7 +215,7 @@ bool take_units(std::size_t units, region*& where, run_grant& taken) {
     if (added == nullptr || !grow(*added, units))
       return false;
   }
-  return take_free_units(units, where, taken);
+  return take_free_units(count, where, taken);
 }
 
 void tag_units(region& where, std::uint32_t first, std::size_t units, std::uint32_t tag,

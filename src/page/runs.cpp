@@ -59,14 +59,14 @@ unsigned run_allocator::bin_of(std::uint32_t length) {
 std::uint32_t run_allocator::count_dirty(span examined) const {
   std::uint32_t count = 0;
   for_each_word(examined, [&](std::uint32_t word, std::uint64_t mask) {
-    count += static_cast<std::uint32_t>(std::popcount(dirty_bits_[word] & mask));
+    count += count_bits(dirty_bits_[word] & mask);
   });
   return count;
 }
 
 void run_allocator::mark_dirty(span marked) {
   for_each_word(marked, [&](std::uint32_t word, std::uint64_t mask) {
-    dirty_granules_ += static_cast<std::size_t>(std::popcount(mask & ~dirty_bits_[word]));
+    dirty_granules_ += count_bits(mask & ~dirty_bits_[word]);
     dirty_bits_[word] |= mask;
   });
 }
@@ -74,7 +74,7 @@ void run_allocator::mark_dirty(span marked) {
 std::uint32_t run_allocator::clear_dirty(span cleared) {
   std::uint32_t count = 0;
   for_each_word(cleared, [&](std::uint32_t word, std::uint64_t mask) {
-    count += static_cast<std::uint32_t>(std::popcount(dirty_bits_[word] & mask));
+    count += count_bits(dirty_bits_[word] & mask);
     dirty_bits_[word] &= ~mask;
   });
   dirty_granules_ -= count;
@@ -188,23 +188,49 @@ void run_allocator::carve(std::uint32_t first, span taken) {
     link(back, run.freed_ms, run.older);
 }
 
-bool run_allocator::allocate(std::uint32_t count, std::uint32_t alignment, run_grant& grant) {
-  std::uint32_t found = no_granule;
-  if (!find(sets_[1], count, alignment, found) && !find(sets_[0], count, alignment, found))
-    return false;
-  const span part{static_cast<std::uint32_t>(align_up(std::size_t{found}, alignment)), count};
-  carve(found, part);
+void run_allocator::grant_from(std::uint32_t run, std::uint32_t count, std::uint32_t alignment,
+                               run_grant& grant) {
+  const span part{static_cast<std::uint32_t>(align_up(std::size_t{run}, alignment)), count};
+  carve(run, part);
   grant.first = part.first;
   grant.zeroed = clear_dirty(part) == 0;
+}
+
+std::uint32_t run_allocator::find_dirty(std::uint32_t count, std::uint32_t alignment) const {
+  std::uint32_t found = no_granule;
+  find(sets_[1], count, alignment, found);
+  return found;
+}
+
+bool run_allocator::allocate_dirty(std::uint32_t count, std::uint32_t alignment, run_grant& grant) {
+  const std::uint32_t found = find_dirty(count, alignment);
+  if (found == no_granule)
+    return false;
+  grant_from(found, count, alignment, grant);
+  return true;
+}
+
+bool run_allocator::allocate(std::uint32_t count, std::uint32_t alignment, run_grant& grant) {
+  if (allocate_dirty(count, alignment, grant))
+    return true;
+  std::uint32_t found = no_granule;
+  if (!find(sets_[0], count, alignment, found))
+    return false;
+  grant_from(found, count, alignment, grant);
   return true;
 }
 
 span run_allocator::release(span freed, std::uint32_t now_ms) {
   mark_dirty(freed);
-  return insert(freed, now_ms);
+  return coalesce({freed, freed.count}, now_ms);
 }
 
 span run_allocator::insert(span added, std::uint32_t now_ms) {
+  return coalesce({added, count_dirty(added)}, now_ms);
+}
+
+span run_allocator::coalesce(free_part added_part, std::uint32_t now_ms) {
+  const auto [added, added_dirty] = added_part;
   // Once coalesced these ends are inside a run.
   entries_[added.first].state = run_state::none;
   entries_[added.first + added.count - 1].state = run_state::none;
@@ -220,7 +246,6 @@ span run_allocator::insert(span added, std::uint32_t now_ms) {
     if (each.where.count != 0)
       each.dirty = entries_[each.where.first].dirty;
 
-  const std::uint32_t added_dirty = count_dirty(added);
   const unsigned major = neighbours[0].dirty < neighbours[1].dirty;
   const bool keeps_age = neighbours[major].dirty > added_dirty;
   // The other one first, so that what is older than the major one is still there afterwards.
@@ -274,10 +299,10 @@ bool run_allocator::begin_purge_any(span& taken) {
   return true;
 }
 
-void run_allocator::finish_purge(span taken, bool purged, std::uint32_t now_ms) {
+span run_allocator::finish_purge(span taken, bool purged, std::uint32_t now_ms) {
   if (purged)
     clear_dirty(taken);
-  insert(taken, now_ms);
+  return insert(taken, now_ms);
 }
 
 span run_allocator::dirty_stretch(span run) const {

@@ -70,6 +70,13 @@ public:
   // O(bins) and at most a few entries per bin.
   bool allocate(std::uint32_t count, std::uint32_t alignment, run_grant& grant);
 
+  // The same, only of runs that have dirty granules.
+  bool allocate_dirty(std::uint32_t count, std::uint32_t alignment, run_grant& grant);
+
+  // A free run with dirty granules in which `count` granules fit from a multiple of `alignment` on;
+  // no_granule if there is none. O(bins).
+  std::uint32_t find_dirty(std::uint32_t count, std::uint32_t alignment) const;
+
   // Frees granules that were allocated (a whole run, or the tail of one after shrink()); their
   // pages may hold memory from now on. Returns the free run that came of it.
   span release(span freed, std::uint32_t now_ms);
@@ -100,7 +107,8 @@ public:
   bool begin_purge(std::uint32_t freed_before_ms, span& taken);
   // Any dirty run whatever its age.
   bool begin_purge_any(span& taken);
-  void finish_purge(span taken, bool purged, std::uint32_t now_ms);
+  // Returns the free run that came of it.
+  span finish_purge(span taken, bool purged, std::uint32_t now_ms);
   // From the first dirty granule of a run to the last. REQUIRES: there is one.
   span dirty_stretch(span run) const;
 
@@ -143,6 +151,9 @@ private:
   void unlink(std::uint32_t first);
   void write_entries(span run, run_state first, run_state last);
   std::uint32_t count_dirty(span examined) const;
+  span coalesce(free_part added, std::uint32_t now_ms);
+  void grant_from(std::uint32_t run, std::uint32_t count, std::uint32_t alignment,
+                  run_grant& grant);
   // Takes [part] out of the free run at `first`, putting the remainders back.
   void carve(std::uint32_t first, span taken);
 
