@@ -167,7 +167,7 @@ class Figures(CompareTest):
                                           options=["--metric", r"(p[0-9]+)=([0-9]+)"])
         run = candidates["mete"]["runs"][0]
         self.assertEqual((run["p50"], run["p99"]), (2, 7))
-        self.assertRegex(result.stdout, r"(?m)^  p99 +glibc 7, mete 7 \(1\.00\)$")
+        self.assertRegex(result.stdout, r"(?m)^p99 +7 +7 +1\.00 *$")
 
     def test_much_output_does_not_stop_it(self):
         candidates, _ = self.measure(self.behave, "flood", runs=1)

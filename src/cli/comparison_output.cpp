@@ -134,26 +134,34 @@ std::vector<figure> metrics_of(const compared_workload& all) {
   return figures;
 }
 
-// "malloc_p99    glibc 781, mete 400 (0.51*)": a line for each metric.
+// "7862" or "441  0.06*": the median, and the ratio where there is one.
+std::string metric_cell(const compared_workload& all, std::size_t index, const figure& metric,
+                        bool colours) {
+  const std::vector<double> values = values_of(all.candidates[index], metric);
+  const auto ratio = ratio_to_first(all, index, metric);
+  const colour around = colour_of(ratio, !all.what.lower_metric_is_better, colours);
+  return fmt::format("{:>9} {}{:>6}{}", values.empty() ? "-" : precise(summarise(values).median),
+                     around.begin, ratio_text(ratio), around.end);
+}
+
+// A line for each metric, a column for each candidate, as many as fit into 100 columns.
 std::string table_of_metrics(const compared_workload& all, const std::vector<figure>& metrics,
                              bool colours) {
+  constexpr std::size_t candidates_in_line = 5;
   std::string text;
-  for (const figure& metric : metrics) {
-    std::vector<std::string> parts;
-    for (std::size_t index = 0; index < all.candidates.size(); ++index) {
-      const std::vector<double> values = values_of(all.candidates[index], metric);
-      if (values.empty())
-        continue;
-      const auto ratio = ratio_to_first(all, index, metric);
-      const colour around = colour_of(ratio, !all.what.lower_metric_is_better, colours);
-      const std::string words = ratio_text(ratio);
-      parts.push_back(
-          fmt::format("{} {}{}", all.candidates[index].what.name, precise(summarise(values).median),
-                      words.empty() ? ""
-                                    : fmt::format(" {}({}){}", around.begin,
-                                                  words.substr(0, words.find(' ')), around.end)));
+  for (std::size_t begin = 0; begin < all.candidates.size(); begin += candidates_in_line) {
+    const std::size_t end = std::min(begin + candidates_in_line, all.candidates.size());
+    text += fmt::format("{:<14}", "");
+    for (std::size_t index = begin; index < end; ++index)
+      text +=
+          fmt::format(" {:>9.9} {:>6}", all.candidates[index].what.name, index == 0 ? "" : "ratio");
+    text += "\n";
+    for (const figure& metric : metrics) {
+      text += fmt::format("{:<14.14}", metric.name);
+      for (std::size_t index = begin; index < end; ++index)
+        text += " " + metric_cell(all, index, metric, colours);
+      text += "\n";
     }
-    text += fmt::format("  {:<18} {}\n", metric.name, fmt::join(parts, ", "));
   }
   return text;
 }

@@ -8,6 +8,9 @@ import {placedLabels} from "./labels.js";
 export const line = "var(--line)";
 export const muted = "var(--muted)";
 
+// Room for the axes of frame().
+export const margins = {marginLeft: 52, marginBottom: 44, marginTop: 28, marginRight: 16};
+
 export function draw(label, options) {
   const svg = plot({className: "plot", style: {fontSize: "12px"}, ...options});
   svg.setAttribute("role", "img");

@@ -6,7 +6,7 @@ import {axisX, axisY, dot, gridX, gridY, pointer, ruleX, ruleY, tip} from "@obse
 import {colourOf, symbolOf} from "./appearance.js";
 import {firstName, isClear, report} from "./data.js";
 import {ratioText} from "./format.js";
-import {calmDomain, draw, frame, line, muted, namedPoints} from "./frame.js";
+import {calmDomain, draw, frame, line, margins, muted, namedPoints} from "./frame.js";
 
 // The geometric means of all workloads.
 export function means(width, height) {
@@ -24,10 +24,7 @@ export function means(width, height) {
     {
       width,
       height,
-      marginLeft: 52,
-      marginBottom: 44,
-      marginTop: 28,
-      marginRight: 16,
+      ...margins,
       x: {domain: calmDomain(points.map(({x}) => x))},
       y: {domain: calmDomain(points.map(({y}) => y))},
       marks: [

@@ -6,7 +6,7 @@ import {areaY, barX, dot, lineY, pointer, ruleY, text, tickX, tip} from "@observ
 import {colourOf, symbolOf} from "./appearance.js";
 import {isClear, measuredCandidates, medianRun, runsThatCount} from "./data.js";
 import {formatterFor, ratioText, withUnit} from "./format.js";
-import {calmDomain, draw, frame, muted, namedPoints} from "./frame.js";
+import {calmDomain, draw, frame, margins, muted, namedPoints} from "./frame.js";
 
 const mib = 1024 * 1024;
 
@@ -42,10 +42,7 @@ export function timeAndMemory(workload, width, height) {
     {
       width,
       height,
-      marginLeft: 52,
-      marginBottom: 44,
-      marginTop: 28,
-      marginRight: 16,
+      ...margins,
       x: {domain: calmDomain(all.map(({x}) => x))},
       y: {domain: calmDomain(all.map(({y}) => y))},
       marks: [...frame("Time (s)", "Peak memory (MiB)"), ...namedPoints(medians, runs)],
@@ -211,10 +208,7 @@ export function memoryCourse(workload, width, height) {
     {
       width,
       height,
-      marginLeft: 52,
-      marginBottom: 44,
-      marginTop: 28,
-      marginRight: 16,
+      ...margins,
       x: {domain: [0, Math.max(...ends.map(({second}) => second)) || 1]},
       y: {domain: [0, highest * 1.06 || 1]},
       marks: [
