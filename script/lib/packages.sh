@@ -23,6 +23,7 @@ packages_bench=(
   libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 libbenchmark-dev
   redis-server redis-tools memcached libmemcached-tools nginx-light wrk postgresql util-linux
   rocksdb-tools python3 ruby php-cli lua5.4 perl r-base-core sqlite3 ghostscript z3 ffmpeg
+  valgrind libc6-dbg # bench/shared_words
 )
 
 packages_test=(

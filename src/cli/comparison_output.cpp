@@ -118,7 +118,8 @@ nlohmann::ordered_json json_of_candidate(const compared_workload& all, std::size
 nlohmann::ordered_json json_of_workload(const compared_workload& all, memory_samples which) {
   nlohmann::ordered_json entry{{"name", all.what.name},       {"verdict", verdict_of(all)},
                                {"program", all.what.program}, {"setup", all.what.setup},
-                               {"client", all.what.client},   {"check", all.what.check}};
+                               {"client", all.what.client},   {"check", all.what.check},
+                               {"means", all.what.means}};
   if (!all.what.metric.empty())
     entry["metric"] = {{"pattern", all.what.metric},
                        {"better", all.what.lower_metric_is_better ? "lower" : "higher"}};
