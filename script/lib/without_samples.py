@@ -14,5 +14,5 @@ for workload in comparison["workloads"]:
         for run in candidate["runs"]:
             run.pop("memory_samples", None)
 with open(sys.argv[1], "w", encoding="utf-8") as file:
-    json.dump(comparison, file, indent=1)
+    json.dump(comparison, file, separators=(",", ":"))
     file.write("\n")
