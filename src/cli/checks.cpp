@@ -6,13 +6,12 @@
 #include "cli/allocator_checks.hpp"
 #include "cli/candidate.hpp"
 #include "cli/ld_preload_checks.hpp"
+#include "cli/machine.hpp"
 #include "cli/system_checks.hpp"
 #include "cli/variable_checks.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <sched.h>
-#include <unistd.h>
 
 namespace mete::cli {
 namespace {
@@ -45,14 +44,6 @@ bool has_google_tcmalloc(const subject& whose) {
       return function.symbol.starts_with("TCMallocInternal");
     });
   });
-}
-
-// The processors that the kernel may run it on.
-std::size_t usable_processors(pid_t process) {
-  cpu_set_t usable;
-  if (::sched_getaffinity(process, sizeof usable, &usable) != 0)
-    return static_cast<std::size_t>(::sysconf(_SC_NPROCESSORS_ONLN));
-  return static_cast<std::size_t>(CPU_COUNT(&usable));
 }
 
 // The library reads the limit in the process's own view of the files.

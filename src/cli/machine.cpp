@@ -33,13 +33,19 @@ std::string behind(const char* path, const std::string& key) {
 }
 
 std::string usable_cpus() {
-  cpu_set_t usable;
-  const int count = ::sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : 0;
-  const long all = ::sysconf(_SC_NPROCESSORS_ONLN);
+  const std::size_t count = usable_processors(0);
+  const auto all = static_cast<std::size_t>(::sysconf(_SC_NPROCESSORS_ONLN));
   return count == all ? fmt::format("{}", all) : fmt::format("{} of {}", count, all);
 }
 
 } // namespace
+
+std::size_t usable_processors(pid_t process) {
+  cpu_set_t usable;
+  if (::sched_getaffinity(process, sizeof usable, &usable) != 0)
+    return static_cast<std::size_t>(::sysconf(_SC_NPROCESSORS_ONLN));
+  return static_cast<std::size_t>(CPU_COUNT(&usable));
+}
 
 std::vector<std::pair<std::string, std::string>> machine_facts() {
   std::vector<std::pair<std::string, std::string>> facts;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cli/measured_run.hpp"
 
+#include "cli/allocator_checks.hpp"
 #include "cli/command.hpp"
 #include "cli/listening.hpp"
 #include "cli/subject.hpp"
@@ -125,7 +126,12 @@ private:
 
   std::string find_malloc_file() const {
     try {
-      return file_of_malloc(look_at_process(program_.id(), request_.program.preload));
+      const subject seen = look_at_process(program_.id(), request_.program.preload);
+      const object_facts* const provider = malloc_provider(seen);
+      const object_facts& program = seen.objects.front();
+      // What a static program has inside cannot be told from the C library's.
+      return provider == nullptr || (provider == &program && program.is_static()) ? ""
+                                                                                  : provider->path;
     } catch (const command_error&) {
       return {}; // it may not be looked at, being setuid, say
     }

@@ -132,14 +132,6 @@ subject look_at_environment() {
   return whose;
 }
 
-std::string file_of_malloc(const subject& whose) {
-  if (whose.objects.empty() || whose.objects[0].is_static())
-    return {};
-  const auto providers = find_providers(whose.objects);
-  const auto found = providers.find("malloc");
-  return found == providers.end() ? "" : whose.objects[found->second].path;
-}
-
 std::string readable_entry(const subject& whose, const std::string& entry) {
   return whose.is_process() ? seen_from_here(whose.process, entry) : entry;
 }

@@ -39,10 +39,6 @@ subject look_at_process(pid_t process, const std::optional<std::string>& preload
 subject look_at_program(const std::vector<std::string>& arguments);
 subject look_at_environment(); // by what the loader would do for this command
 
-// The file that malloc comes from, as the subject sees it; empty if that cannot be told, such as of
-// a static program.
-std::string file_of_malloc(const subject& whose);
-
 // Whether an entry of LD_PRELOAD is the library at `path`, both as the subject sees them.
 bool is_preloaded_as(const subject& whose, const std::string& entry, const object_facts& object);
 

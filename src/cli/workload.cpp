@@ -47,8 +47,8 @@ prepared_workload prepare(workload& what) {
     throw command_error(status_usage, fmt::format("cannot read --input '{}': {}", what.input,
                                                   std::strerror(errno)));
   if (!what.directory.empty() && !fs::is_directory(what.directory))
-    throw command_error(status_usage,
-                        fmt::format("--directory '{}' is no directory", what.directory));
+    throw command_error(
+        status_usage, fmt::format("'directory' names '{}', which is no directory", what.directory));
   // Names that start from here are found from elsewhere too.
   if (what.scratch || !what.directory.empty()) {
     if (what.program[0].find('/') != std::string::npos)
