@@ -1,0 +1,86 @@
+// What all allocators of the toolkit have in common.
+//
+// Two verbs: try_allocate() returns nullptr when it cannot, allocate() throws (error.hpp). Sizes
+// and alignments are explicit everywhere, at both ends. A size of 0 is served as 1; an alignment
+// that is no power of two, or larger than the allocator can give, is refused like a size that is
+// too large. Allocators neither copy nor move: their address is their identity. A block that was
+// given belongs to the caller until it goes back by deallocate() with the size and alignment it
+// was asked for with.
+//
+// SPDX-License-Identifier: MIT
+#ifndef METE_ALLOCATOR_HPP
+#define METE_ALLOCATOR_HPP
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+
+#include <mete/error.hpp>
+
+namespace mete {
+
+inline constexpr std::size_t default_alignment = alignof(std::max_align_t);
+
+// A snapshot, in bytes.
+struct allocator_usage {
+  std::size_t used_bytes = 0;            // live blocks, with what rounding adds
+  std::size_t reserved_bytes = 0;        // held from the source, or the span that was given
+  std::size_t peak_bytes = 0;            // the most that was ever used
+  std::size_t largest_request_bytes = 0; // 0 where all blocks have one size
+};
+
+// clang-format off
+template <class A>
+concept allocator = requires(A& a, const A& c, void* block, std::size_t n) {
+  { a.try_allocate(n, n) } noexcept -> std::same_as<void*>;
+  { a.allocate(n, n) } -> std::same_as<void*>;
+  { a.deallocate(block, n, n) } noexcept -> std::same_as<void>;
+  { c.owns(block) } noexcept -> std::same_as<bool>;
+  { c.usage() } noexcept -> std::same_as<allocator_usage>;
+  { c.name() } noexcept -> std::same_as<const char*>;
+};
+// clang-format on
+
+// The base of every allocator: its name, and allocate() on top of try_allocate().
+// `Self` is the allocator itself, which has try_allocate() and usage().
+template <class Self>
+class allocator_base {
+public:
+  allocator_base(const allocator_base&) = delete;
+  allocator_base& operator=(const allocator_base&) = delete;
+
+  // As it was given to the constructor; reports say it.
+  [[nodiscard]] const char* name() const noexcept { return name_; }
+
+  // As try_allocate(), but throws mete::out_of_memory instead of returning nullptr.
+  [[nodiscard]] void* allocate(std::size_t size, std::size_t alignment = default_alignment) {
+    Self& self = static_cast<Self&>(*this);
+    void* const block = self.try_allocate(size, alignment);
+    if (block == nullptr) [[unlikely]]
+      report_exhaustion(size, alignment);
+    return block;
+  }
+
+protected:
+  // `name` must outlive the allocator; a literal, mostly.
+  constexpr explicit allocator_base(const char* name) noexcept : name_(name) {}
+  ~allocator_base() = default;
+
+  [[noreturn, gnu::cold]] void report_exhaustion(std::size_t size, std::size_t alignment) const {
+    const allocator_usage now = static_cast<const Self&>(*this).usage();
+    const std::size_t largest =
+        now.largest_request_bytes == 0 ? 0 : std::max(now.largest_request_bytes, size);
+    detail::exhausted({name_, size, alignment, now.used_bytes, now.reserved_bytes, largest});
+  }
+  [[noreturn, gnu::cold]] void report_misuse(const char* what, const void* address,
+                                             const char* known) const noexcept {
+    detail::misused({name_, what, address, known});
+  }
+
+private:
+  const char* name_;
+};
+
+} // namespace mete
+
+#endif
