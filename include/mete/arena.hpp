@@ -18,7 +18,6 @@
 #define METE_ARENA_HPP
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -96,7 +95,7 @@ public:
     size += size == 0;
     const std::size_t padding = (0 - detail::address_of(cursor_)) & (alignment - 1);
     const auto room = static_cast<std::size_t>(end_ - cursor_);
-    if (padding > room || size > room - padding || !std::has_single_bit(alignment)) [[unlikely]]
+    if (padding > room || size > room - padding || !detail::is_power_of_two(alignment)) [[unlikely]]
       return allocate_in_next(size, alignment);
     std::byte* const block = cursor_ + padding;
     cursor_ = block + size;
@@ -282,7 +281,7 @@ private:
   void note_peak() noexcept { peak_bytes_ = std::max(peak_bytes_, used_bytes()); }
 
   [[gnu::noinline]] void* allocate_in_next(std::size_t size, std::size_t alignment) noexcept {
-    if (!std::has_single_bit(alignment))
+    if (!detail::is_power_of_two(alignment))
       return nullptr;
     largest_request_bytes_ = std::max(largest_request_bytes_, size);
     // The chunk begins at the default alignment; more may cost up to `alignment` bytes.

@@ -15,7 +15,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -53,7 +52,7 @@ public:
   [[nodiscard]] std::span<std::byte> acquire(std::size_t bytes,
                                              std::size_t alignment = default_alignment) noexcept {
     std::span<std::byte> block;
-    if (bytes != 0 && bytes <= PTRDIFF_MAX && std::has_single_bit(alignment))
+    if (bytes != 0 && bytes <= PTRDIFF_MAX && detail::is_power_of_two(alignment))
       block = do_acquire(bytes, alignment);
     if (block.empty())
       failures_.fetch_add(1, std::memory_order_relaxed);

@@ -36,6 +36,19 @@ inline bool ask_for_valgrind() noexcept {
   return RUNNING_ON_VALGRIND != 0;
 }
 inline const bool under_valgrind = ask_for_valgrind();
+
+// Out of line, so that what a request needs of the stack is not a part of every fast path.
+[[gnu::cold, gnu::noinline]] inline void tell_unusable(const void* begin,
+                                                       std::size_t bytes) noexcept {
+  (void)VALGRIND_MAKE_MEM_NOACCESS(begin, bytes);
+}
+[[gnu::cold, gnu::noinline]] inline void tell_usable(const void* begin,
+                                                     std::size_t bytes) noexcept {
+  (void)VALGRIND_MAKE_MEM_UNDEFINED(begin, bytes);
+}
+[[gnu::cold, gnu::noinline]] inline void tell_own(const void* begin, std::size_t bytes) noexcept {
+  (void)VALGRIND_MAKE_MEM_DEFINED(begin, bytes);
+}
 #endif
 
 // Whether anybody listens: work that only serves the calls below can be left out otherwise.
@@ -56,7 +69,7 @@ inline void unusable([[maybe_unused]] const void* begin,
   ASAN_POISON_MEMORY_REGION(begin, bytes);
 #elif defined(METE_DETAIL_VALGRIND)
   if (under_valgrind) [[unlikely]]
-    (void)VALGRIND_MAKE_MEM_NOACCESS(begin, bytes);
+    tell_unusable(begin, bytes);
 #endif
 }
 
@@ -67,7 +80,7 @@ inline void usable([[maybe_unused]] const void* begin,
   ASAN_UNPOISON_MEMORY_REGION(begin, bytes);
 #elif defined(METE_DETAIL_VALGRIND)
   if (under_valgrind) [[unlikely]]
-    (void)VALGRIND_MAKE_MEM_UNDEFINED(begin, bytes);
+    tell_usable(begin, bytes);
 #endif
 }
 
@@ -77,7 +90,7 @@ inline void own([[maybe_unused]] const void* begin, [[maybe_unused]] std::size_t
   ASAN_UNPOISON_MEMORY_REGION(begin, bytes);
 #elif defined(METE_DETAIL_VALGRIND)
   if (under_valgrind) [[unlikely]]
-    (void)VALGRIND_MAKE_MEM_DEFINED(begin, bytes);
+    tell_own(begin, bytes);
 #endif
 }
 

@@ -4,11 +4,15 @@
 #ifndef METE_DETAIL_ARITHMETIC_HPP
 #define METE_DETAIL_ARITHMETIC_HPP
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 namespace mete::detail {
+
+// std::has_single_bit counts bits, which is a call where the processor's baseline cannot.
+constexpr bool is_power_of_two(std::size_t value) noexcept {
+  return value != 0 && (value & (value - 1)) == 0;
+}
 
 // Each returns false, and leaves `result` unspecified, if the result does not fit.
 [[nodiscard]] constexpr bool add(std::size_t a, std::size_t b, std::size_t& result) noexcept {
