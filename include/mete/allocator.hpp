@@ -50,10 +50,11 @@ public:
   allocator_base& operator=(const allocator_base&) = delete;
 
   // As it was given to the constructor; reports say it.
-  [[nodiscard]] const char* name() const noexcept { return name_; }
+  [[nodiscard]] constexpr const char* name() const noexcept { return name_; }
 
   // As try_allocate(), but throws mete::out_of_memory instead of returning nullptr.
-  [[nodiscard]] void* allocate(std::size_t size, std::size_t alignment = default_alignment) {
+  [[nodiscard]] constexpr void* allocate(std::size_t size,
+                                         std::size_t alignment = default_alignment) {
     Self& self = static_cast<Self&>(*this);
     void* const block = self.try_allocate(size, alignment);
     if (block == nullptr) [[unlikely]]

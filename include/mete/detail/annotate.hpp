@@ -37,16 +37,15 @@ inline bool ask_for_valgrind() noexcept {
 }
 inline const bool under_valgrind = ask_for_valgrind();
 
-// Out of line, so that what a request needs of the stack is not a part of every fast path.
-[[gnu::cold, gnu::noinline]] inline void tell_unusable(const void* begin,
-                                                       std::size_t bytes) noexcept {
+// Out of line: a request needs room on the stack, which a hot path should not make. Not cold: GCC
+// would take all that leads there for cold too, which is the hot path itself.
+[[gnu::noinline]] inline void tell_unusable(const void* begin, std::size_t bytes) noexcept {
   (void)VALGRIND_MAKE_MEM_NOACCESS(begin, bytes);
 }
-[[gnu::cold, gnu::noinline]] inline void tell_usable(const void* begin,
-                                                     std::size_t bytes) noexcept {
+[[gnu::noinline]] inline void tell_usable(const void* begin, std::size_t bytes) noexcept {
   (void)VALGRIND_MAKE_MEM_UNDEFINED(begin, bytes);
 }
-[[gnu::cold, gnu::noinline]] inline void tell_own(const void* begin, std::size_t bytes) noexcept {
+[[gnu::noinline]] inline void tell_own(const void* begin, std::size_t bytes) noexcept {
   (void)VALGRIND_MAKE_MEM_DEFINED(begin, bytes);
 }
 #endif
