@@ -21,7 +21,7 @@ static_assert(mete::allocator<mete::slab_cache>);
 
 TEST(slab_geometry, numbers_are_those_of_blocks_and_of_nothing_else) {
   for (std::size_t bytes = 1; bytes <= 5000; bytes += bytes < 300 ? 1 : 97) {
-    for (const std::size_t alignment : {1, 8, 16, 64, 4096}) {
+    for (const std::size_t alignment : {1u, 8u, 16u, 64u, 4096u}) {
       const auto at = mete::detail::slab_geometry::of(bytes, alignment);
       ASSERT_GT(at.capacity, 0u);
       ASSERT_LE(at.words(), 64u);
@@ -56,7 +56,7 @@ TEST(slab_cache, random_use_agrees_with_the_model) {
 }
 
 TEST(slab_cache, rising_and_falling_use_agrees_with_the_model) {
-  for (const std::size_t bytes : {1, 24, 128, 1000, 5000}) {
+  for (const std::size_t bytes : {1u, 24u, 128u, 1000u, 5000u}) {
     std::mt19937_64 random(bytes);
     mete::heap_source source;
     mete::slab_cache cache({.upstream = &source,

@@ -14,6 +14,7 @@
 #define METE_DETAIL_ANNOTATE_HPP
 
 #include <cstddef>
+#include <cstdint>
 
 #if defined(__SANITIZE_ADDRESS__)
 #  define METE_DETAIL_ASAN 1
@@ -38,14 +39,15 @@ inline bool ask_for_valgrind() noexcept {
 inline const bool under_valgrind = ask_for_valgrind();
 
 // Out of line: a request needs room on the stack, which a hot path should not make. Not cold: GCC
-// would take all that leads there for cold too, which is the hot path itself.
-[[gnu::noinline]] inline void tell_unusable(const void* begin, std::size_t bytes) noexcept {
+// would take all that leads there for cold too, which is the hot path itself. Not of pointers: GCC
+// would warn of memory that has no value yet.
+[[gnu::noinline]] inline void tell_unusable(std::uintptr_t begin, std::size_t bytes) noexcept {
   (void)VALGRIND_MAKE_MEM_NOACCESS(begin, bytes);
 }
-[[gnu::noinline]] inline void tell_usable(const void* begin, std::size_t bytes) noexcept {
+[[gnu::noinline]] inline void tell_usable(std::uintptr_t begin, std::size_t bytes) noexcept {
   (void)VALGRIND_MAKE_MEM_UNDEFINED(begin, bytes);
 }
-[[gnu::noinline]] inline void tell_own(const void* begin, std::size_t bytes) noexcept {
+[[gnu::noinline]] inline void tell_own(std::uintptr_t begin, std::size_t bytes) noexcept {
   (void)VALGRIND_MAKE_MEM_DEFINED(begin, bytes);
 }
 #endif
@@ -68,7 +70,7 @@ inline void unusable([[maybe_unused]] const void* begin,
   ASAN_POISON_MEMORY_REGION(begin, bytes);
 #elif defined(METE_DETAIL_VALGRIND)
   if (under_valgrind) [[unlikely]]
-    tell_unusable(begin, bytes);
+    tell_unusable(reinterpret_cast<std::uintptr_t>(begin), bytes);
 #endif
 }
 
@@ -79,7 +81,7 @@ inline void usable([[maybe_unused]] const void* begin,
   ASAN_UNPOISON_MEMORY_REGION(begin, bytes);
 #elif defined(METE_DETAIL_VALGRIND)
   if (under_valgrind) [[unlikely]]
-    tell_usable(begin, bytes);
+    tell_usable(reinterpret_cast<std::uintptr_t>(begin), bytes);
 #endif
 }
 
@@ -89,7 +91,7 @@ inline void own([[maybe_unused]] const void* begin, [[maybe_unused]] std::size_t
   ASAN_UNPOISON_MEMORY_REGION(begin, bytes);
 #elif defined(METE_DETAIL_VALGRIND)
   if (under_valgrind) [[unlikely]]
-    tell_own(begin, bytes);
+    tell_own(reinterpret_cast<std::uintptr_t>(begin), bytes);
 #endif
 }
 
