@@ -23,7 +23,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -71,7 +70,7 @@ public:
   // alignment are more than the pool's.
   [[nodiscard]] void* try_allocate(std::size_t size,
                                    std::size_t alignment = default_alignment) noexcept {
-    if (size > block_bytes_ || alignment > alignment_ || !std::has_single_bit(alignment))
+    if (size > block_bytes_ || alignment > alignment_ || !detail::is_power_of_two(alignment))
         [[unlikely]]
       return nullptr;
     if (detail::annotating()) [[unlikely]]
@@ -97,8 +96,10 @@ public:
   // Whether the address is that of a block, free or not. O(log(chunks)).
   [[nodiscard]] bool owns(const void* block) const noexcept {
     const detail::chunk_table::chunk* const in = chunks_.find(block);
-    return in != nullptr &&
-           (detail::address_of(block) - detail::address_of(in->memory.data())) % block_bytes_ == 0;
+    if (in == nullptr)
+      return false;
+    const std::size_t offset = detail::address_of(block) - detail::address_of(in->memory.data());
+    return offset % block_bytes_ == 0 && offset / block_bytes_ < in->memory.size() / block_bytes_;
   }
 
   // How many blocks live. O(1).
@@ -124,7 +125,7 @@ private:
   // 0: such blocks cannot be.
   static std::size_t rounded(std::size_t block_bytes, std::size_t alignment) noexcept {
     std::size_t bytes = 0;
-    if (!std::has_single_bit(alignment) ||
+    if (!detail::is_power_of_two(alignment) ||
         !detail::round_up(std::max(block_bytes, sizeof(link)), std::max(alignment, alignof(link)),
                           bytes))
       return 0;
@@ -304,7 +305,8 @@ inline const char* pool::check_invariants() const noexcept {
 // before the block is given. Made anew, it does not clear its memory.
 template <std::size_t Size, std::size_t Align, std::size_t Count>
 class fixed_pool : public allocator_base<fixed_pool<Size, Align, Count>> {
-  static_assert(Size != 0 && Count != 0 && Count < UINT32_MAX - 1 && std::has_single_bit(Align));
+  static_assert(Size != 0 && Count != 0 && Count < UINT32_MAX - 1 &&
+                detail::is_power_of_two(Align));
   using base = allocator_base<fixed_pool>;
 
 public:
@@ -325,7 +327,7 @@ public:
   // O(1). nullptr if all blocks live, or size or alignment are more than the pool's.
   [[nodiscard]] constexpr void* try_allocate(std::size_t size,
                                              std::size_t alignment = Align) noexcept {
-    if (size > sizeof(block) || alignment > Align || !std::has_single_bit(alignment))
+    if (size > sizeof(block) || alignment > Align || !detail::is_power_of_two(alignment))
       return nullptr;
     number given = free_;
     if (given != no_block) {

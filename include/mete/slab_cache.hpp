@@ -22,7 +22,6 @@
 #ifndef METE_SLAB_CACHE_HPP
 #define METE_SLAB_CACHE_HPP
 
-#include <bit>
 #include <cstddef>
 
 #include <mete/allocator.hpp>
@@ -37,7 +36,7 @@ struct slab_cache_options {
   source* upstream = nullptr;   // nullptr: default_source()
   std::size_t block_bytes = 64; // at most 32 MiB; no request may be larger
   std::size_t alignment = default_alignment;
-  std::size_t slab_bytes = 0;       // a power of two; 0: 16 KiB, or more for large blocks
+  std::size_t slab_bytes = 0;       // rounded to a power of two; 0: 16 KiB, or 16 blocks
   std::size_t max_empty_slabs = 16; // more go back at once
   void (*construct)(void* block) noexcept = nullptr;
   void (*destroy)(void* block) noexcept = nullptr;
@@ -63,8 +62,8 @@ public:
   // alignment are more than the cache's.
   [[nodiscard]] void* try_allocate(std::size_t size,
                                    std::size_t alignment = default_alignment) noexcept {
-    if (size > geometry().block_bytes || alignment > alignment_ || !std::has_single_bit(alignment))
-        [[unlikely]]
+    if (size > geometry().block_bytes || alignment > alignment_ ||
+        !detail::is_power_of_two(alignment)) [[unlikely]]
       return nullptr;
     if (detail::annotating()) [[unlikely]]
       return allocate_and_tell(size);

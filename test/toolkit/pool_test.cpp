@@ -199,6 +199,10 @@ TEST(pool, owns_its_blocks_only) {
     EXPECT_FALSE(pool.owns(block + 1));
   }
   EXPECT_FALSE(pool.owns(&elsewhere));
+  mete::pool other({.block_bytes = 96, .first_chunk_bytes = 200, .max_chunk_bytes = 200});
+  auto* const first = static_cast<std::byte*>(other.try_allocate(96));
+  EXPECT_TRUE(other.owns(first + 96)) << "free";
+  EXPECT_FALSE(other.owns(first + std::ptrdiff_t{2} * 96)) << "the rest of the chunk";
 }
 
 TEST(pool_death_test, a_foreign_block) {

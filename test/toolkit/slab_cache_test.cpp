@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -288,6 +289,7 @@ TEST(slab_cache_death_test, misuse) {
   cache.deallocate(one);
   cache.deallocate(two);
   EXPECT_DEATH(cache.deallocate(one), "sessions: double free") << "not only the last one";
+  EXPECT_DEATH(cache.deallocate(two), "sessions: double free");
 }
 
 } // namespace

@@ -108,8 +108,7 @@ struct slab_geometry {
                                     std::size_t wanted_slab_bytes = 0,
                                     extra_bytes extra = {}) noexcept {
     slab_geometry found;
-    if (!std::has_single_bit(alignment) || alignment > max_block_bytes ||
-        block_bytes > max_block_bytes)
+    if (!is_power_of_two(alignment) || alignment > max_block_bytes || block_bytes > max_block_bytes)
       return found;
     found.block_bytes = align_up(std::max(block_bytes, min_block_bytes), alignment);
     // At least 16 blocks, so that the rest is small; at least 16 KiB, so that slabs are few.
