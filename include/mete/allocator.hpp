@@ -49,7 +49,8 @@ public:
   allocator_base(const allocator_base&) = delete;
   allocator_base& operator=(const allocator_base&) = delete;
 
-  // As it was given to the constructor; reports say it.
+  // As it was given to the constructor; reports say it. A wrapper has its own name(): that of what
+  // it wraps.
   [[nodiscard]] constexpr const char* name() const noexcept { return name_; }
 
   // As try_allocate(), but throws mete::out_of_memory instead of returning nullptr.
@@ -63,19 +64,20 @@ public:
   }
 
 protected:
-  // `name` must outlive the allocator; a literal, mostly.
+  // `name` must outlive the allocator; a literal, mostly. nullptr: Self has a name() of its own.
   constexpr explicit allocator_base(const char* name) noexcept : name_(name) {}
   ~allocator_base() = default;
 
   [[noreturn, gnu::cold]] void report_exhaustion(std::size_t size, std::size_t alignment) const {
-    const allocator_usage now = static_cast<const Self&>(*this).usage();
+    const Self& self = static_cast<const Self&>(*this);
+    const allocator_usage now = self.usage();
     const std::size_t largest =
         now.largest_request_bytes == 0 ? 0 : std::max(now.largest_request_bytes, size);
-    detail::exhausted({name_, size, alignment, now.used_bytes, now.reserved_bytes, largest});
+    detail::exhausted({self.name(), size, alignment, now.used_bytes, now.reserved_bytes, largest});
   }
   [[noreturn, gnu::cold]] void report_misuse(const char* what, const void* address,
                                              const char* known) const noexcept {
-    detail::misused({name_, what, address, known});
+    detail::misused({static_cast<const Self&>(*this).name(), what, address, known});
   }
 
 private:
