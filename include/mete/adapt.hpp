@@ -99,11 +99,11 @@ public:
 
   // Throws mete::out_of_memory, for a size that is too large as well.
   [[nodiscard]] T* allocate(std::size_t count) {
-    const std::size_t bytes = count <= SIZE_MAX / sizeof(T) ? count * sizeof(T) : SIZE_MAX;
+    const std::size_t bytes = count <= SIZE_MAX / object_bytes ? count * object_bytes : SIZE_MAX;
     return static_cast<T*>(allocator_->allocate(bytes, alignof(T)));
   }
   void deallocate(T* objects, std::size_t count) noexcept {
-    allocator_->deallocate(objects, count * sizeof(T), alignof(T));
+    allocator_->deallocate(objects, count * object_bytes, alignof(T));
   }
 
 #if defined(__cpp_lib_allocate_at_least)
@@ -111,8 +111,8 @@ public:
   // block serves.
   [[nodiscard]] std::allocation_result<T*> allocate_at_least(std::size_t count) {
     if constexpr (requires(const A& a) { a.good_size(count); })
-      if (count <= SIZE_MAX / sizeof(T))
-        if (const std::size_t room = allocator_->good_size(count * sizeof(T)) / sizeof(T);
+      if (count <= SIZE_MAX / object_bytes)
+        if (const std::size_t room = allocator_->good_size(count * object_bytes) / object_bytes;
             room > count)
           return {allocate(room), room};
     return {allocate(count), count};
@@ -129,6 +129,8 @@ public:
   }
 
 private:
+  static constexpr std::size_t object_bytes = sizeof(T); // NOLINT(bugprone-sizeof-expression): T*
+
   A* allocator_;
 };
 
