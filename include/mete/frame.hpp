@@ -21,6 +21,7 @@
 #ifndef METE_FRAME_HPP
 #define METE_FRAME_HPP
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -47,7 +48,8 @@ struct frame_arena_options {
   std::size_t max_chunk_bytes = 1024 * 1024;
   std::size_t budget_bytes = SIZE_MAX; // for one frame
   // Called once in a frame, when the budget is passed; the allocation is served nevertheless (a
-  // limit_source makes it a limit). It must not allocate from the frame_arena.
+  // limit_source makes it a limit). It must neither throw nor allocate
+  // from the frame_arena.
   void (*over_budget)(void* context, const frame_statistics& so_far) = nullptr;
   void* context = nullptr;
 };

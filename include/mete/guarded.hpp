@@ -25,7 +25,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -237,7 +236,7 @@ public:
                                    const call_site& where = call_site::current()) noexcept {
     const std::size_t inner_alignment = std::max(alignment, alignof(record));
     std::size_t total = 0;
-    if (!std::has_single_bit(alignment) || alignment > SIZE_MAX / 4 ||
+    if (!detail::is_power_of_two(alignment) || alignment > SIZE_MAX / 4 ||
         !detail::add(head_bytes(inner_alignment) + fence_bytes, size, total))
       return nullptr;
     void* const memory = inner_.try_allocate(total, inner_alignment);
@@ -389,8 +388,7 @@ private:
     inner_.deallocate(&oldest, total, alignment);
   }
 
-  // ---- reports
-  // -----------------------------------------------------------------------------------
+  // ---- reports --------------------------------------------------------------------------------
 
   static constexpr std::size_t text_bytes = 640;
 

@@ -320,8 +320,7 @@ private:
   detail::range_table free_;
 };
 
-// ---- shared memory
-// -------------------------------------------------------------------------------
+// ---- shared memory ----------------------------------------------------------------------------
 
 enum class shared_memory : unsigned char {
   create,         // fails if the name exists

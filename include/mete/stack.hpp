@@ -29,7 +29,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -107,7 +106,8 @@ public:
       const std::size_t padding =
           (0 - (detail::address_of(region_.data()) + used)) & (alignment - 1);
       const std::size_t room = region_.size() - used;
-      if (padding > room || size > room - padding || !std::has_single_bit(alignment)) [[unlikely]]
+      if (padding > room || size > room - padding || !detail::is_power_of_two(alignment))
+          [[unlikely]]
         return refuse(size);
       // acquire: who had this memory before was done with it when he took the number down.
       if (used_.compare_exchange_weak(used, used + padding + size, std::memory_order_acquire,
@@ -126,9 +126,12 @@ public:
     const std::size_t begin = offset_of(block);
     if (begin > region_.size() || size > region_.size() - begin) [[unlikely]]
       this->report_misuse("deallocate", block, "it is not of this stack");
-    detail::unusable(block, size); // first: afterwards it may be somebody else's
-    std::size_t used = begin + size;
-    if (used_.load(std::memory_order_relaxed) != used)
+    std::size_t used = used_.load(std::memory_order_relaxed);
+    // A block that lives is below the top in every value that its holder can read.
+    if (begin + size > used) [[unlikely]]
+      this->report_misuse("deallocate", block, "it has been ended already");
+    detail::unusable(block, size); // now: afterwards it may be somebody else's
+    if (begin + size != used)
       return;
     note_peak(used);
     // release: pairs with try_allocate().

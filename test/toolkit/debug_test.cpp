@@ -47,8 +47,7 @@ void write_astray(void* block, std::ptrdiff_t offset) {
   static_cast<volatile char*>(block)[offset] = 'x';
 }
 
-// ---- guarded
-// -------------------------------------------------------------------------------------
+// ---- guarded ----------------------------------------------------------------------------------
 
 TEST(guarded, random_use_agrees_with_the_model) {
   for (const std::size_t quarantine : {std::size_t{0}, std::size_t{100'000}, SIZE_MAX}) {
@@ -245,8 +244,7 @@ TEST_F(guarded_death_test, stacks_are_printed) {
   EXPECT_DEATH(level.deallocate(block, 24), "mete: allocated at\n(.|\n)*mete: freed at\n");
 }
 
-// ---- counted
-// -------------------------------------------------------------------------------------
+// ---- counted ----------------------------------------------------------------------------------
 
 TEST(counted, random_use_agrees_with_the_model) {
   counted<arena> nodes;
@@ -342,8 +340,7 @@ TEST(counted, json) {
       << text;
 }
 
-// ---- locked
-// --------------------------------------------------------------------------------------
+// ---- locked -----------------------------------------------------------------------------------
 
 TEST(locked, random_use_agrees_with_the_model) {
   locked<arena> strings;

@@ -42,8 +42,7 @@ std::size_t resident_bytes(std::span<const std::byte> memory) {
   return bytes;
 }
 
-// ---- page_source
-// ---------------------------------------------------------------------------------
+// ---- page_source ------------------------------------------------------------------------------
 
 TEST(page_source, random_use) {
   for (const auto huge : {mete::huge_pages::off, mete::huge_pages::transparent}) {
@@ -224,8 +223,7 @@ TEST(page_source_death_test, a_block_of_somebody_else) {
   other.release(block);
 }
 
-// ---- range_table, on addresses that nobody has
-// ---------------------------------------------------
+// ---- range_table, on addresses that nobody has ------------------------------------------------
 
 TEST(range_table, fills_its_room_and_no_more) {
   constexpr std::size_t granules = 64;
@@ -257,8 +255,7 @@ TEST(range_table, alignment_leaves_what_lies_before) {
   EXPECT_EQ(table.take(1, SIZE_MAX / 2 + 1), 0u);
 }
 
-// ---- shared_memory_source
-// ------------------------------------------------------------------------
+// ---- shared_memory_source ---------------------------------------------------------------------
 
 class shared_memory_test : public testing::Test {
 protected:

@@ -159,8 +159,14 @@ TEST(shared_stack_death_test, a_block_of_somebody_else) {
   EXPECT_DEATH(stack.deallocate(&elsewhere, 4, 4), "level: deallocate .* not of this stack");
 }
 
-// ---- every interleaving
-// --------------------------------------------------------------------------
+TEST(shared_stack_death_test, a_block_that_has_been_ended) {
+  mete::shared_stack stack({.name = "level"});
+  void* const block = stack.allocate(100);
+  stack.deallocate(block, 100);
+  EXPECT_DEATH(stack.deallocate(block, 100), "level: deallocate .* it has been ended already");
+}
+
+// ---- every interleaving -----------------------------------------------------------------------
 
 using mete::interleave::check;
 using mete::interleave::explore;
