@@ -101,8 +101,9 @@ public:
   // later frames. O(1), and the destructors.
   void next_frame() noexcept {
     peak_ = peak_frame();
-    last_ = now_;
-    now_ = {now_.frame + 1, 0, 0};
+    last_ = this_frame();
+    ++frame_;
+    allocations_ = bytes_ = 0;
     report_above_ = budget_bytes_;
     ++current_;
     if (current_ == arenas_.data() + N)
@@ -111,15 +112,15 @@ public:
   }
 
   // All O(1). bytes and allocations of make() count the object, not the arena's note of it.
-  [[nodiscard]] std::size_t allocations_this_frame() const noexcept { return now_.allocations; }
-  [[nodiscard]] std::size_t bytes_this_frame() const noexcept { return now_.bytes; }
-  [[nodiscard]] const frame_statistics& this_frame() const noexcept { return now_; }
-  [[nodiscard]] const frame_statistics& last_frame() const noexcept {
-    return last_;
-  } // the one before
+  [[nodiscard]] std::size_t allocations_this_frame() const noexcept { return allocations_; }
+  [[nodiscard]] std::size_t bytes_this_frame() const noexcept { return bytes_; }
+  [[nodiscard]] frame_statistics this_frame() const noexcept {
+    return {frame_, allocations_, bytes_};
+  }
+  [[nodiscard]] frame_statistics last_frame() const noexcept { return last_; } // the one before
   // The one with the most bytes so far; of equal ones the first.
-  [[nodiscard]] const frame_statistics& peak_frame() const noexcept {
-    return now_.bytes > peak_.bytes ? now_ : peak_;
+  [[nodiscard]] frame_statistics peak_frame() const noexcept {
+    return bytes_ > peak_.bytes ? this_frame() : peak_;
   }
 
   // Gives back the chunks in which nothing lives. O(such chunks).
@@ -161,23 +162,26 @@ private:
         over_budget_(with.over_budget), context_(with.context) {}
 
   void count(std::size_t size) noexcept {
-    ++now_.allocations;
-    now_.bytes += size;
-    if (now_.bytes > report_above_) [[unlikely]]
+    ++allocations_;
+    bytes_ += size;
+    if (bytes_ > report_above_) [[unlikely]]
       report_budget();
   }
 
   [[gnu::noinline]] void report_budget() noexcept {
     report_above_ = SIZE_MAX; // once a frame
     if (over_budget_ != nullptr)
-      over_budget_(context_, now_);
+      over_budget_(context_, this_frame());
   }
 
-  // Invariant: current_ is the arena of the frame now_.frame, the one with index frame % N.
+  // Invariant: current_ is the arena with the index frame_ % N. The two counts are apart, because
+  // GCC adds to neighbours with vector instructions, of which it takes more.
   std::array<arena, N> arenas_;
   arena* current_ = arenas_.data();
-  frame_statistics now_;
+  std::size_t allocations_ = 0;
   std::size_t report_above_; // the budget, or SIZE_MAX when it has been told of
+  std::size_t bytes_ = 0;
+  std::uint64_t frame_ = 0;
   frame_statistics last_;
   frame_statistics peak_;
   const std::size_t budget_bytes_;
