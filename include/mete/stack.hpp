@@ -113,7 +113,7 @@ public:
       if (used_.compare_exchange_weak(used, used + padding + size, std::memory_order_acquire,
                                       std::memory_order_relaxed)) [[likely]] {
         std::byte* const block = region_.data() + used + padding;
-        detail::usable(block, size);
+        declare_usable(block, size);
         return block;
       }
     }
@@ -130,7 +130,7 @@ public:
     // A block that lives is below the top in every value that its holder can read.
     if (begin + size > used) [[unlikely]]
       this->report_misuse("deallocate", block, "it has been ended already");
-    detail::unusable(block, size); // now: afterwards it may be somebody else's
+    declare_unusable(block, size); // now: afterwards it may be somebody else's
     if (begin + size != used)
       return;
     note_peak(used);
@@ -155,7 +155,7 @@ public:
         this->report_misuse("rewind", region_.data() + to.used_,
                             "the mark was taken in what has been ended since");
       note_peak(used);
-      detail::unusable(region_.data() + to.used_, used - to.used_);
+      declare_unusable(region_.data() + to.used_, used - to.used_);
       // release: pairs with try_allocate().
     } while (!used_.compare_exchange_weak(used, to.used_, std::memory_order_release,
                                           std::memory_order_relaxed));
@@ -205,8 +205,37 @@ private:
     }
   }
 
+  // AddressSanitizer keeps what it knows of eight bytes in one. Where two blocks share such eight,
+  // two threads must not change it at the same time to something else, so there it is told that
+  // all of them are usable.
+#if defined(METE_DETAIL_ASAN)
+  static constexpr std::size_t shadow_granule = 8;
+#else
+  static constexpr std::size_t shadow_granule = 1;
+#endif
+
+  void declare_usable(const void* block, std::size_t size) const noexcept {
+    if constexpr (shadow_granule == 1) {
+      detail::usable(block, size);
+    } else {
+      const std::size_t outside = detail::address_of(block) & (shadow_granule - 1);
+      const std::size_t before = std::min(outside, offset_of(block));
+      const std::size_t rounded = detail::align_up(size + outside, shadow_granule) - outside;
+      detail::usable(static_cast<const std::byte*>(block) - before,
+                     before + std::min(rounded, region_.size() - offset_of(block)));
+    }
+  }
+  static void declare_unusable(const void* begin, std::size_t bytes) noexcept {
+    const std::size_t kept = (0 - detail::address_of(begin)) & (shadow_granule - 1);
+    if (bytes > kept)
+      detail::unusable(static_cast<const std::byte*>(begin) + kept,
+                       detail::align_down(bytes - kept, shadow_granule));
+  }
+
   // Before the number goes down, which is when it would be forgotten.
-  void note_peak(std::size_t used) noexcept { raise(peak_, used); }
+  void note_peak(std::size_t used) noexcept {
+    raise(peak_, used);
+  }
 
   [[gnu::noinline, gnu::cold]] void* refuse(std::size_t size) noexcept {
     raise(largest_refused_, size);
