@@ -106,15 +106,14 @@ private:
 class heap_source final : public source {
 private:
   std::span<std::byte> do_acquire(std::size_t bytes, std::size_t alignment) noexcept override {
-    std::size_t rounded = bytes;
     void* block = nullptr;
     if (alignment <= default_alignment)
       block = std::malloc(bytes);
-    else if (detail::round_up(bytes, alignment, rounded)) // as aligned_alloc wants it
-      block = std::aligned_alloc(alignment, rounded);
+    else if (posix_memalign(&block, alignment, bytes) != 0)
+      return {};
     if (block == nullptr)
       return {};
-    return {static_cast<std::byte*>(block), rounded};
+    return {static_cast<std::byte*>(block), bytes};
   }
   void do_release(std::span<std::byte> block, std::size_t) noexcept override {
     std::free(block.data());

@@ -62,7 +62,7 @@ struct slab_link {
 struct slab : slab_link {
   void* owner;                // nullptr: it has been released
   slab* next_in_chain;        // address_index
-  std::size_t acquired_bytes; // at least slab_bytes
+  std::size_t acquired_bytes; // as the source gave them
   std::uint32_t begin;        // of block 0, from the slab's begin
   std::uint32_t until_event;  // frees until it changes its list
 
@@ -85,6 +85,9 @@ struct slab_geometry {
   static constexpr std::size_t max_slab_bytes = std::size_t{1} << 30;
   static constexpr std::size_t max_blocks = 64 * 64;
   static constexpr std::size_t colour_bytes = 64; // a cache line
+  // At a slab's end, and not acquired: a heap puts its own header there, in front of the next slab,
+  // which otherwise would begin a whole slab later.
+  static constexpr std::size_t gap_bytes = 16;
 
   std::size_t slab_bytes = 1;
   std::size_t block_bytes = 0; // with what rounding adds
@@ -97,6 +100,7 @@ struct slab_geometry {
   int shift = 0;             // block_bytes = odd part << shift
 
   constexpr std::size_t words() const noexcept { return (capacity + std::size_t{63}) / 64; }
+  constexpr std::size_t acquired_bytes() const noexcept { return slab_bytes - gap_bytes; }
 
   // Not below `capacity` where `offset` is not that of a block.
   constexpr std::uint32_t index_of(std::uint32_t offset) const noexcept {
@@ -113,8 +117,8 @@ struct slab_geometry {
     found.block_bytes = align_up(std::max(block_bytes, min_block_bytes), alignment);
     // At least 16 blocks, so that the rest is small; at least 16 KiB, so that slabs are few.
     const std::size_t blocks = wanted_slab_bytes == 0 ? 16 : 1;
-    const std::size_t least =
-        std::bit_ceil(found.begin_for(blocks, alignment, extra) + blocks * found.block_bytes);
+    const std::size_t least = std::bit_ceil(found.begin_for(blocks, alignment, extra) +
+                                            blocks * found.block_bytes + gap_bytes);
     const std::size_t wanted = wanted_slab_bytes == 0 ? default_slab_bytes : wanted_slab_bytes;
     found.slab_bytes = std::max(least, std::bit_ceil(std::min(wanted, max_slab_bytes)));
     while (found.slab_bytes / found.block_bytes > max_blocks)
@@ -137,13 +141,13 @@ private:
 
   constexpr void divide(std::size_t alignment, extra_bytes extra) noexcept {
     std::size_t blocks = slab_bytes / block_bytes;
-    while (begin_for(blocks, alignment, extra) + blocks * block_bytes > slab_bytes)
+    while (begin_for(blocks, alignment, extra) + blocks * block_bytes > acquired_bytes())
       --blocks;
     capacity = static_cast<std::uint32_t>(blocks);
     extra_at = bits_end(blocks);
     begin = begin_for(blocks, alignment, extra);
     colour_step = std::max(colour_bytes, alignment);
-    colours = (slab_bytes - begin - blocks * block_bytes) / colour_step + 1;
+    colours = (acquired_bytes() - begin - blocks * block_bytes) / colour_step + 1;
     shift = std::countr_zero(block_bytes);
     const auto odd = static_cast<std::uint32_t>(block_bytes >> shift);
     inverse = odd; // right in 3 bits; each step doubles them
@@ -369,7 +373,7 @@ private:
     const slab_geometry& at = geometry();
     if (at.capacity == 0)
       return nullptr;
-    const std::span<std::byte> memory = upstream_.acquire(at.slab_bytes, at.slab_bytes);
+    const std::span<std::byte> memory = upstream_.acquire(at.acquired_bytes(), at.slab_bytes);
     if (memory.empty())
       return nullptr;
     auto* const added = new (memory.data()) slab;
