@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Every public header compiles alone and twice: *.h as C99 and as C++20, *.hpp as C++20, without a
-warning, and without the C++ standard library where it is a *.h.
+warning, and without the C++ standard library where it is a *.h. All *.hpp compile together, by GCC
+and Clang where they are installed, with and without exceptions and RTTI.
 
 Usage: headers_test.py <include folder> <C compiler> <C++ compiler>
 SPDX-License-Identifier: MIT
 """
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +17,7 @@ from pathlib import Path
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-pedantic-errors", "-Werror", "-fsyntax-only"]
 C = ["-x", "c", "-std=c99", "-Wstrict-prototypes"]
 CPP = ["-x", "c++", "-std=c++20", "-Wshadow", "-Wconversion"]
+EMBEDDED = ["-fno-exceptions", "-fno-rtti"]
 
 
 def compile_text(compiler, language, include, text):
@@ -36,6 +40,23 @@ def faults(include, c_compiler, cpp_compiler):
                 yield f"{name} as {language[2]}: {said}"
 
 
+def left_out(include):
+    """Headers of the toolkit that toolkit.hpp does not include."""
+    folder = include / "mete"
+    included = set(re.findall(r"#include <mete/(.*)>", (folder / "toolkit.hpp").read_text()))
+    return sorted({header.name for header in folder.glob("*.hpp")} - included - {"toolkit.hpp"})
+
+
+def faults_together(include, cpp_compiler):
+    compilers = {shutil.which(name) for name in (cpp_compiler, "g++", "clang++")} - {None}
+    for compiler in sorted(compilers):
+        for options in ([], EMBEDDED):
+            text = "#include <mete/toolkit.hpp>\n"
+            said = compile_text(compiler, [*CPP, *options], include, text)
+            if said:
+                yield f"{compiler} {' '.join(options)}: {said}"
+
+
 class HeadersTest(unittest.TestCase):
     include = c_compiler = cpp_compiler = None
 
@@ -43,6 +64,22 @@ class HeadersTest(unittest.TestCase):
         self.assertTrue((self.include / "mete/mete.h").is_file(), f"no mete.h in {self.include}")
         found = list(faults(self.include, self.c_compiler, self.cpp_compiler))
         self.assertEqual(found, [], "\n" + "\n".join(found))
+
+    def test_the_toolkit_compiles_together(self):
+        self.assertEqual(left_out(self.include), [])
+        found = list(faults_together(self.include, self.cpp_compiler))
+        self.assertEqual(found, [], "\n" + "\n".join(found))
+
+    def test_faults_of_the_toolkit_are_found(self):
+        with tempfile.TemporaryDirectory() as folder:
+            include = Path(folder)
+            (include / "mete").mkdir()
+            (include / "mete/toolkit.hpp").write_text("#include <mete/one.hpp>\n")
+            (include / "mete/one.hpp").write_text("inline void f() { throw 1; }\n")
+            (include / "mete/two.hpp").write_text("")
+            self.assertEqual(left_out(include), ["two.hpp"])
+            found = list(faults_together(include, self.cpp_compiler))
+            self.assertTrue(found and all(EMBEDDED[0] in fault for fault in found), found)
 
     def test_faults_are_found(self):
         broken = {
