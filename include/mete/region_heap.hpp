@@ -64,8 +64,10 @@ public:
       add_region(with.memory);
   }
   ~region_heap() {
-    for (const region* each = first_region_; each != nullptr; each = each->next)
-      detail::usable(each->begin(), each->bytes);
+    while (const region* const gone = first_region_) {
+      first_region_ = gone->next;
+      detail::usable(gone->begin(), gone->bytes);
+    }
   }
 
   // O(1). nullptr if no free block is large enough, or `alignment` is no power of two. Blocks have

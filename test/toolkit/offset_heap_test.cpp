@@ -64,7 +64,7 @@ private:
 };
 
 TEST(offset_heap, random_use_agrees_with_the_model) {
-  for (const std::uint64_t granularity : {1, 16, 256}) {
+  for (const std::uint64_t granularity : {1U, 16U, 256U}) {
     for (std::uint64_t seed = 1; seed <= 3; ++seed) {
       std::mt19937_64 random(seed);
       offset_heap heap({.capacity_bytes = 1 << 19, .granularity = granularity});

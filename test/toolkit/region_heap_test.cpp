@@ -181,7 +181,7 @@ TEST(region_heap, alignments) {
   mete::test::expect_alignments(heap, 5000, 1 << 18);
   std::vector<void*> blocks; // each gap before an aligned block is a block
   for (std::size_t alignment = 1; alignment <= 4096; alignment *= 2)
-    for (const std::size_t size : {1, 24, 25, 100})
+    for (const std::size_t size : {1U, 24U, 25U, 100U})
       blocks.push_back(heap.allocate(size, alignment));
   EXPECT_EQ(heap.check_invariants(), nullptr);
   for (void* const each : blocks)
