@@ -4,6 +4,7 @@
 #   mete::malloc_shared   the program runs on libmete.so
 #   mete::malloc_static   the allocator is a part of the program
 #   mete::malloc          the shared one, or the static one where only that is built
+#   mete::toolkit         the headers of the toolkit; on any malloc (defined in src/CMakeLists.txt)
 #
 # A program that links an allocator usually names none of its symbols, so a linker may drop it:
 # the shared library with --as-needed (the default on some systems), and of the archive everything

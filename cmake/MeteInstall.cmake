@@ -19,7 +19,7 @@ if(NOT mete_libraries)
   return()
 endif()
 
-install(TARGETS ${mete_libraries} EXPORT mete
+install(TARGETS ${mete_libraries} mete_toolkit EXPORT mete
   LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 if(TARGET mete_cli)

@@ -8,6 +8,7 @@
 #include <mete/allocator.hpp>
 #include <mete/arena.hpp>
 #include <mete/bins.hpp>
+#include <mete/buddy.hpp>
 #include <mete/compose.hpp>
 #include <mete/connection_memory.hpp>
 #include <mete/counted.hpp>
@@ -18,8 +19,12 @@
 #include <mete/guarded.hpp>
 #include <mete/locked.hpp>
 #include <mete/object_pool.hpp>
+#include <mete/offset_heap.hpp>
 #include <mete/page_source.hpp>
 #include <mete/pool.hpp>
+#include <mete/region_heap.hpp>
+#include <mete/ring.hpp>
+#include <mete/shared_pool.hpp>
 #include <mete/slab_cache.hpp>
 #include <mete/source.hpp>
 #include <mete/stack.hpp>
