@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
                       const std::uint64_t timer = bench::cost_of_timer();
                       bench::table<bench::histogram> times(2);
                       bench::table<bench::live_block> blocks(live);
+                      bench::touch_regions = true;
                       candidate with(bench::largest_block_bytes);
                       const auto timed = [&](bench::histogram& into, auto&& call) {
                         const std::uint64_t start = bench::ticks_now();
