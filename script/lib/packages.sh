@@ -24,6 +24,7 @@ packages_bench=(
   redis-server redis-tools memcached libmemcached-tools nginx-light wrk postgresql util-linux
   rocksdb-tools python3 ruby php-cli lua5.4 perl r-base-core sqlite3 ghostscript z3 ffmpeg
   valgrind libc6-dbg # bench/shared_words
+  libboost-dev libboost-container-dev libfoonathan-memory-dev libtbb-dev # bench/toolkit.toml
 )
 
 packages_test=(

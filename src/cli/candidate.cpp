@@ -110,6 +110,12 @@ candidate make_candidate(const std::string& name, const std::string& library) {
 
 } // namespace
 
+std::string installed_version(const std::string& package) {
+  if (package.empty() || package.find_first_of("'\n") != std::string::npos)
+    return {};
+  return output_of(fmt::format("dpkg-query -W -f '${{Version}}' '{}' 2>/dev/null", package));
+}
+
 std::string package_version(const std::string& library) {
   std::error_code error;
   const std::string file = fs::canonical(library, error).string();
@@ -117,9 +123,7 @@ std::string package_version(const std::string& library) {
     return {};
   std::string owner = output_of(fmt::format("dpkg-query -S '{}' 2>/dev/null", file));
   owner.resize(std::min(owner.find(": /"), owner.size()));
-  if (owner.empty() || owner.find_first_of("'\n") != std::string::npos)
-    return {};
-  return output_of(fmt::format("dpkg-query -W -f '${{Version}}' '{}' 2>/dev/null", owner));
+  return installed_version(owner);
 }
 
 candidate find_candidate(const std::string& name, const std::string& mete_library) {

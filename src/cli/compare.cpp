@@ -192,16 +192,38 @@ void parse(CLI::App& parser, compare_options& options, const std::vector<std::st
       each.timeout = std::chrono::milliseconds(static_cast<long>(options.timeout_seconds * 1000));
 }
 
+// A candidate of the suite runs on an allocator, whose library and version it has unless it names a
+// package.
+candidate find_suite_candidate(const suite_candidate& wanted, const std::string& mete_library) {
+  candidate result = find_candidate(wanted.allocator, mete_library);
+  result.name = wanted.name;
+  result.arguments = wanted.arguments;
+  if (!wanted.package.empty())
+    result.version = installed_version(wanted.package);
+  return result;
+}
+
+candidate find_named(const std::string& name, const compare_options& options) {
+  for (const suite_candidate& each : options.plan.candidates)
+    if (each.name == name)
+      return find_suite_candidate(each, options.mete_library);
+  return find_candidate(name, options.mete_library);
+}
+
 std::vector<candidate> find_candidates(const compare_options& options) {
   std::vector<candidate> found;
-  if (options.plan.allocators.empty()) {
+  if (options.plan.allocators.empty() && options.plan.candidates.empty()) {
     usual_candidates usual = find_usual_candidates(options.mete_library);
     for (const std::string& line : usual.missing)
       report(compare_name, line);
     return usual.found;
   }
-  for (const std::string& name : options.plan.allocators) {
-    candidate next = find_candidate(name, options.mete_library);
+  std::vector<std::string> names = options.plan.allocators;
+  if (names.empty())
+    for (const suite_candidate& each : options.plan.candidates)
+      names.push_back(each.name);
+  for (const std::string& name : names) {
+    candidate next = find_named(name, options);
     const bool twice = std::any_of(found.begin(), found.end(),
                                    [&](const candidate& other) { return other.name == next.name; });
     if (twice)
@@ -257,15 +279,16 @@ void check_writable(const std::string& path) {
                         fmt::format("cannot write '{}': {}", path, std::strerror(error)));
 }
 
-void print_machine(const comparison& all) {
+void print_machine(const comparison& all, const std::vector<candidate>& candidates) {
   for (const auto& [name, value] : all.machine)
     fmt::print("{:<14}{}\n", name, value);
-  for (const compared_candidate& each : all.workloads[0].candidates)
-    fmt::print("{:<14}{}{}{}\n", each.what.name,
-               each.what.as_shipped        ? "what the program brings"
-               : each.what.library.empty() ? "the C library's malloc"
-                                           : each.what.library,
-               each.what.version.empty() ? "" : ", version ", each.what.version);
+  for (const candidate& each : candidates)
+    fmt::print("{:<14}{}{}{}{}{}\n", each.name,
+               each.as_shipped        ? "what the program brings"
+               : each.library.empty() ? "the C library's malloc"
+                                      : each.library,
+               each.arguments.empty() ? "" : ", with ", quoted_for_shell(each.arguments),
+               each.version.empty() ? "" : ", version ", each.version);
   fmt::print("\n");
 }
 
@@ -279,6 +302,28 @@ prepared_workload prepare_naming(workload& what, bool from_file) {
   }
 }
 
+bool takes_part(const workload& in, const candidate& what) {
+  return in.allocators.empty() ||
+         std::find(in.allocators.begin(), in.allocators.end(), what.name) != in.allocators.end();
+}
+
+// Those that none of the candidates takes part in.
+void leave_out_workloads(std::vector<workload>& workloads, std::vector<prepared_workload>& prepared,
+                         const std::vector<candidate>& candidates) {
+  for (std::size_t index = workloads.size(); index-- > 0;) {
+    const workload& each = workloads[index];
+    if (std::any_of(candidates.begin(), candidates.end(),
+                    [&](const candidate& what) { return takes_part(each, what); }))
+      continue;
+    report(compare_name,
+           fmt::format("{}: left out, it is for none of these allocators", each.name));
+    workloads.erase(workloads.begin() + static_cast<std::ptrdiff_t>(index));
+    prepared.erase(prepared.begin() + static_cast<std::ptrdiff_t>(index));
+  }
+  if (workloads.empty())
+    throw command_error(status_usage, "nothing is left to run; see --allocators");
+}
+
 comparison prepare_comparison(const compare_options& options,
                               const std::vector<candidate>& candidates) {
   comparison all;
@@ -286,9 +331,11 @@ comparison prepare_comparison(const compare_options& options,
   all.command = options.command;
   all.machine = machine_facts();
   for (const workload& each : options.plan.workloads) {
-    all.workloads.push_back({each, {}});
+    compared_workload next{each, {}};
     for (const candidate& what : candidates)
-      all.workloads.back().candidates.push_back({what, {}});
+      if (takes_part(each, what))
+        next.candidates.push_back({what, {}});
+    all.workloads.push_back(std::move(next));
   }
   return all;
 }
@@ -297,8 +344,10 @@ comparison prepare_comparison(const compare_options& options,
 void measure_all(comparison& all, const compare_options& options,
                  const std::vector<prepared_workload>& prepared) {
   const schedule rounds{options.plan.warmup, options.plan.runs};
-  progress shown((rounds.warmup + rounds.runs) * all.workloads.size() *
-                 all.workloads[0].candidates.size());
+  std::size_t candidates = 0;
+  for (const compared_workload& each : all.workloads)
+    candidates += each.candidates.size();
+  progress shown((rounds.warmup + rounds.runs) * candidates);
   for (std::size_t index = 0; index < all.workloads.size(); ++index) {
     compared_workload& each = all.workloads[index];
     const std::string prefix = options.from_file ? each.what.name + ": " : "";
@@ -333,7 +382,7 @@ void write_files(const comparison& all, const compare_options& options) {
 bool fails(const comparison& all, const condition& fail_if, const compare_options& options) {
   bool any = false;
   for (const compared_workload& each : all.workloads)
-    if (fail_if.holds(each)) {
+    if (fail_if.concerns(each) && fail_if.holds(each)) {
       report(compare_name,
              fmt::format("--fail-if holds{}: {}", options.from_file ? " for " + each.what.name : "",
                          options.plan.fail_if));
@@ -347,6 +396,7 @@ int compare(compare_options& options) {
   for (workload& each : options.plan.workloads)
     prepared.push_back(prepare_naming(each, options.from_file));
   const std::vector<candidate> candidates = find_candidates(options);
+  leave_out_workloads(options.plan.workloads, prepared, candidates);
   std::optional<condition> fail_if;
   if (!options.plan.fail_if.empty()) {
     std::vector<std::string> names;
@@ -368,7 +418,7 @@ int compare(compare_options& options) {
   ::sigaction(SIGINT, &on_interrupt, nullptr);
   ::sigaction(SIGTERM, &on_interrupt, nullptr);
   comparison all = prepare_comparison(options, candidates);
-  print_machine(all);
+  print_machine(all, candidates);
   std::fflush(stdout);
   measure_all(all, options, prepared);
   if (all.workloads.size() > 1)

@@ -402,6 +402,41 @@ environment = {{ LETTER = "x" }}
                                     text=True, cwd=self.folder).stdout
             self.assertEqual(output, "17\nand more\n")
 
+    def test_candidates_that_are_arguments(self):
+        path = write("candidates.toml", f'''
+warmup = 0
+runs = 1
+fail-if = "three.metric > 2"
+[[candidate]]
+name = "two"
+arguments = ["2"]
+[[candidate]]
+name = "three"
+arguments = ["3"]
+allocator = "mete"
+[[workload]]
+name = "both"
+program = ["{self.behave}", "print"]
+metric = '^([0-9]+)$'
+[[workload]]
+name = "one"
+program = ["{self.behave}", "print"]
+metric = '^([0-9]+)$'
+allocators = ["two"]
+''')
+        result = self.run_suite("--json", "suite.json", path=path, status=1)
+        with open(os.path.join(support.FOLDER, "suite.json"), encoding="utf-8") as file:
+            document = json.load(file)
+        found = [[(each["name"], each["runs"][0]["metric"], "libmete" in each["library"])
+                  for each in workload["candidates"]] for workload in document["workloads"]]
+        self.assertEqual(found, [[("two", 2, False), ("three", 3, True)], [("two", 2, False)]])
+        self.assertEqual([(each["name"], each["workloads"]) for each in document["means"]],
+                         [("three", 1)])
+        self.assertIn("print 3", document["workloads"][0]["candidates"][1]["command"])
+        self.assertIn("--fail-if holds for both", result.stderr)
+        result = self.run_suite("-a", "three", "-n", "1", path=path, status=1)
+        self.assertIn("one: left out", result.stderr)
+
     def test_a_condition_names_its_workload(self):
         result = self.run_suite("-n", "1", "--fail-if", "glibc.time > 0.04", status=1)
         self.assertIn("--fail-if holds for first", result.stderr)

@@ -168,12 +168,33 @@ std::optional<ratio_estimate> ratio_to_first(const compared_workload& all,
   return estimate_ratio(values, of_reference);
 }
 
+std::size_t compared_workload::index_of(const std::string& name) const {
+  const auto found =
+      std::find_if(candidates.begin(), candidates.end(),
+                   [&](const compared_candidate& each) { return each.what.name == name; });
+  return static_cast<std::size_t>(found - candidates.begin());
+}
+
+std::vector<std::string> names_of_candidates(const comparison& all) {
+  std::vector<std::string> names;
+  for (const compared_workload& workload : all.workloads)
+    for (const compared_candidate& each : workload.candidates)
+      if (std::find(names.begin(), names.end(), each.what.name) == names.end())
+        names.push_back(each.what.name);
+  return names;
+}
+
 std::vector<mean_ratios> means_of(const comparison& all) {
   std::vector<mean_ratios> means;
-  const std::vector<compared_candidate>& candidates = all.workloads[0].candidates;
-  for (std::size_t index = 1; index < candidates.size(); ++index) {
+  const std::string& first = all.workloads[0].candidates[0].what.name;
+  for (const std::string& candidate : names_of_candidates(all)) {
+    if (candidate == first)
+      continue;
     std::vector<double> times, memories;
     for (const compared_workload& each : all.workloads) {
+      const std::size_t index = each.index_of(candidate);
+      if (index == each.candidates.size() || each.index_of(first) != 0)
+        continue;
       const auto add = [&](std::vector<double>& to, const char* name) {
         const std::vector<std::string>& entered = each.what.means;
         if (std::find(entered.begin(), entered.end(), name) == entered.end())
@@ -185,7 +206,7 @@ std::vector<mean_ratios> means_of(const comparison& all) {
       add(times, "time");
       add(memories, "memory");
     }
-    means.push_back({candidates[index].what.name, geometric_mean(times), geometric_mean(memories),
+    means.push_back({candidate, geometric_mean(times), geometric_mean(memories),
                      std::max(times.size(), memories.size())});
   }
   return means;

@@ -43,6 +43,9 @@ struct compared_candidate {
 struct compared_workload {
   workload what;
   std::vector<compared_candidate> candidates; // the first is what the others are compared with
+
+  // Its place among the candidates, or their number where it takes no part.
+  std::size_t index_of(const std::string& name) const;
 };
 
 struct comparison {
@@ -51,6 +54,9 @@ struct comparison {
   std::vector<std::pair<std::string, std::string>> machine; // facts: name and value
   std::vector<compared_workload> workloads;
 };
+
+// Of all workloads, each once.
+std::vector<std::string> names_of_candidates(const comparison& all);
 
 std::vector<figure> figures_of(const compared_workload& all);
 
@@ -64,7 +70,7 @@ std::vector<double> values_of(const compared_candidate& of, const figure& which)
 std::optional<ratio_estimate> ratio_to_first(const compared_workload& all,
                                              std::size_t candidate_index, const figure& which);
 
-// The geometric mean over the workloads of a candidate's ratios to the first one.
+// The geometric mean of a candidate's ratios to the first one, over the workloads that have both.
 struct mean_ratios {
   std::string name;
   std::optional<double> time;

@@ -90,6 +90,14 @@ double condition::product(const std::vector<factor>& factors, const compared_wor
   return result;
 }
 
+bool condition::concerns(const compared_workload& all) const {
+  const auto known = [&](const factor& each) {
+    return each.candidate.empty() || all.index_of(each.candidate) != all.candidates.size();
+  };
+  return std::all_of(left_.begin(), left_.end(), known) &&
+         std::all_of(right_.begin(), right_.end(), known);
+}
+
 bool condition::holds(const compared_workload& all) const {
   const double left = product(left_, all);
   const double right = product(right_, all);

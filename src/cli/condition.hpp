@@ -17,8 +17,11 @@ public:
   // may give figures any name, so they are looked for in the end.
   condition(const std::string& text, const std::vector<std::string>& candidates, bool any_metric);
 
-  // Of the medians. Throws command_error if a candidate has no run that counts, or no such figure:
-  // that is no pass.
+  // Whether all candidates that it names take part.
+  bool concerns(const compared_workload& all) const;
+
+  // REQUIRES: it concerns `all`. Of the medians. Throws command_error if a candidate has no run
+  // that counts, or no such figure: that is no pass.
   bool holds(const compared_workload& all) const;
 
 private:

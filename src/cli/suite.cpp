@@ -164,9 +164,49 @@ workload read_workload(const std::string& path, const toml::table& table,
   reader.read_number("ready-port", result.ready_port, 1, 65535);
   reader.read("metric", result.metric);
   reader.read("lower-is-better", result.lower_metric_is_better);
+  reader.read("allocators", result.allocators);
   read_means(reader, result.means);
   reader.refuse_other_keys();
   return result;
+}
+
+suite_candidate read_candidate(const std::string& path, const toml::table& table) {
+  table_reader reader(path, table);
+  suite_candidate result;
+  reader.require("name");
+  reader.require("arguments");
+  reader.read("name", result.name);
+  reader.read("arguments", result.arguments);
+  reader.read("allocator", result.allocator);
+  reader.read("package", result.package);
+  reader.refuse_other_keys();
+  return result;
+}
+
+void read_candidates(table_reader& reader, const std::string& path,
+                     std::vector<suite_candidate>& candidates) {
+  const toml::array* tables = reader.find_tables("candidate");
+  if (tables == nullptr)
+    return;
+  std::set<std::string> names;
+  for (const toml::node& each : *tables) {
+    candidates.push_back(read_candidate(path, *each.as_table()));
+    if (!names.insert(candidates.back().name).second)
+      reader.fail(each, fmt::format("a second candidate is called '{}'", candidates.back().name));
+  }
+}
+
+void check_allocators(const table_reader& reader, const toml::array& tables, const suite& all) {
+  if (all.allocators.empty() && all.candidates.empty())
+    return; // whatever is installed
+  for (std::size_t index = 0; index < all.workloads.size(); ++index)
+    for (const std::string& each : all.workloads[index].allocators)
+      if (std::find(all.allocators.begin(), all.allocators.end(), each) == all.allocators.end() &&
+          std::none_of(all.candidates.begin(), all.candidates.end(),
+                       [&](const suite_candidate& other) { return other.name == each; }))
+        reader.fail(tables[index],
+                    fmt::format("'{}' names '{}', which the suite has not among its allocators",
+                                all.workloads[index].name, each));
 }
 
 suite read_root(const toml::table& root, const std::string& path) {
@@ -180,6 +220,7 @@ suite read_root(const toml::table& root, const std::string& path) {
   reader.read("timeout", defaults.timeout);
   reader.read("environment", defaults.environment);
   reader.read("fail-if", result.fail_if);
+  read_candidates(reader, path, result.candidates);
   const toml::array* workloads = reader.find_tables("workload");
   reader.refuse_other_keys();
   if (workloads == nullptr)
@@ -191,6 +232,7 @@ suite read_root(const toml::table& root, const std::string& path) {
       reader.fail(each,
                   fmt::format("a second workload is called '{}'", result.workloads.back().name));
   }
+  check_allocators(reader, *workloads, result);
   return result;
 }
 

@@ -10,9 +10,18 @@
 
 namespace mete::cli {
 
+// A candidate that programs choose by an argument, such as a library that they are linked to.
+struct suite_candidate {
+  std::string name;
+  std::vector<std::string> arguments;
+  std::string allocator = "glibc"; // what the program runs on
+  std::string package;             // Debian's, for the version; may be empty
+};
+
 struct suite {
   std::string title;
-  std::vector<std::string> allocators; // empty: the usual ones
+  std::vector<std::string> allocators; // empty: its candidates, or else the usual ones
+  std::vector<suite_candidate> candidates;
   unsigned runs = 5;
   unsigned warmup = 1;
   std::string fail_if;

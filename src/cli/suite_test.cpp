@@ -78,6 +78,31 @@ means = []
   EXPECT_TRUE(job.means.empty());
 }
 
+TEST(suite_test, candidates_are_arguments) {
+  const suite all = parse_suite(R"(
+[[candidate]]
+name = "malloc"
+arguments = ["--with", "malloc"]
+[[candidate]]
+name = "boost::pool"
+arguments = ["--with", "boost_pool"]
+allocator = "mete"
+package = "libboost-dev"
+[[workload]]
+name = "small"
+program = ["small"]
+allocators = ["boost::pool"]
+)",
+                                "a.toml");
+  ASSERT_EQ(all.candidates.size(), 2u);
+  EXPECT_EQ(all.candidates[0].allocator, "glibc");
+  EXPECT_EQ(all.candidates[1].name, "boost::pool");
+  EXPECT_EQ(all.candidates[1].arguments, (std::vector<std::string>{"--with", "boost_pool"}));
+  EXPECT_EQ(all.candidates[1].allocator, "mete");
+  EXPECT_EQ(all.candidates[1].package, "libboost-dev");
+  EXPECT_EQ(all.workloads[0].allocators, (std::vector<std::string>{"boost::pool"}));
+}
+
 TEST(suite_test, it_is_named_after_its_file) {
   EXPECT_EQ(parse_suite("[[workload]]\nname = 'a'\nprogram = ['b']", "x/night.toml").title,
             "night");
@@ -107,6 +132,13 @@ TEST(suite_test, each_mistake_is_told) {
   EXPECT_NE(error_of(job + "environment = { A = 1 }").find("a.toml:4:21:"), std::string::npos);
   EXPECT_NE(error_of(job + "environment = 1").find("{ NAME = "), std::string::npos);
   EXPECT_NE(error_of("allocators = []\n" + job).find("array of texts"), std::string::npos);
+  const std::string pool = "[[candidate]]\nname = 'pool'\narguments = ['x']\n";
+  EXPECT_NE(error_of(pool + pool + job).find("second candidate is called 'pool'"),
+            std::string::npos);
+  EXPECT_NE(error_of("[[candidate]]\nname = 'c'\n" + job).find("'arguments' is missing"),
+            std::string::npos);
+  EXPECT_NE(error_of(pool + job + "allocators = ['pond']").find("'pond'"), std::string::npos);
+  EXPECT_EQ(error_of(pool + job + "allocators = ['pool']"), "no error");
   EXPECT_EQ(error_of(job), "no error");
 }
 

@@ -36,6 +36,12 @@ std::optional<std::regex> compile_metric(const std::string& pattern) {
   return compiled;
 }
 
+std::vector<std::string> program_for(const workload& what, const candidate& allocator) {
+  std::vector<std::string> program = what.program;
+  program.insert(program.end(), allocator.arguments.begin(), allocator.arguments.end());
+  return program;
+}
+
 } // namespace
 
 prepared_workload prepare(workload& what) {
@@ -61,7 +67,7 @@ prepared_workload prepare(workload& what) {
 
 child_request request_for(const workload& what, const candidate& allocator,
                           const std::string& directory) {
-  return {what.program, allocator.library, what.environment,
+  return {program_for(what, allocator), allocator.library, what.environment,
           directory.empty() ? what.directory : directory, what.input};
 }
 
@@ -76,7 +82,7 @@ std::string command_line_of(const workload& what, const candidate& allocator) {
               : fmt::format("env LD_PRELOAD={}", quoted_for_shell({allocator.library}));
   for (const auto& [name, value] : what.environment)
     line += fmt::format(" {}", quoted_for_shell({fmt::format("{}={}", name, value)}));
-  line += " " + quoted_for_shell(what.program);
+  line += " " + quoted_for_shell(program_for(what, allocator));
   if (!what.input.empty())
     line += fmt::format(" < {}", quoted_for_shell({what.input}));
   return line;

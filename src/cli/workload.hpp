@@ -36,6 +36,7 @@ struct workload {
   std::string metric; // a regular expression with one group, or two; empty: none
   bool lower_metric_is_better = false;
 
+  std::vector<std::string> allocators; // of the suite's, those that it is run on; empty: all
   std::vector<std::string> means{"time", "memory"}; // the means of a suite that it enters
 };
 
