@@ -3,6 +3,7 @@
 
 #include "base/check.hpp"
 #include "base/options.hpp"
+#include "base/placement.hpp"
 #include "front/fork.hpp"
 #include "front/statistics.hpp"
 #include "front/thread.hpp"
@@ -30,7 +31,8 @@ void read_options() {
   if (options_read || environ == nullptr)
     return;
   options_read = true;
-  if (const char* text = ::secure_getenv("METE_OPTIONS"); text != nullptr)
+  METE_BESIDE_CODE("variable") static constexpr char variable[] = "METE_OPTIONS";
+  if (const char* text = ::secure_getenv(variable); text != nullptr)
     parse_options(text);
 }
 

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/bits.hpp"
+#include "base/placement.hpp"
 #include "base/units.hpp"
 #include "page/region.hpp"
 
@@ -87,6 +88,7 @@ constexpr size_class describe_class(unsigned index) {
   return result;
 }
 
+METE_BESIDE_CODE("size_classes")
 inline constexpr std::array<size_class, class_count> size_classes = [] {
   std::array<size_class, class_count> all{};
   for (unsigned index = 0; index < class_count; ++index)
@@ -97,6 +99,7 @@ static_assert(size_classes[class_count - 1].block_bytes == max_slab_block_bytes)
 static_assert(size_classes[0].words == max_slab_words);
 
 // By (size - 1) / 16, the offset of the class's bin: what the fast path of malloc looks up.
+METE_BESIDE_CODE("bin_offset_table")
 inline constexpr std::array<std::uint16_t, max_table_bytes / 16> bin_offset_table = [] {
   std::array<std::uint16_t, max_table_bytes / 16> table{};
   for (unsigned index = 0; index < table.size(); ++index)

@@ -159,8 +159,9 @@ bool commit_units(region& r, std::size_t more) {
   r.committed_units.store(to, std::memory_order_release);
   if (&r == &regions[0])
     primary.committed_units.store(to, std::memory_order_release);
-  r.units.insert({static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(more)},
-                 os::coarse_now_ms());
+  // Clean memory has no age; asking for the time would map a page of the C library in every
+  // process.
+  r.units.insert({static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(more)}, 0);
   return true;
 }
 
