@@ -2,7 +2,8 @@
 //
 // A class's array starts small, doubles when it keeps missing, up to what the class and the
 // thread's budget allow, and is halved again when it is idle. A refill takes half an array, so that
-// as much room is left for frees; a flush returns the older half, because the younger is warm.
+// as much room is left for frees; a flush returns the older half, because the younger is warm. A
+// class that keeps missing takes from idle ones what they have grown by.
 //
 // REQUIRES, all of them: the calling thread owns the heap and is inside its lock.
 //

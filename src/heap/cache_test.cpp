@@ -35,7 +35,7 @@ protected:
       owner_guard inside(h->lock);
       empty_cache(*h, thread);
       EXPECT_EQ(cached_bytes(), 0u);
-      EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
+      EXPECT_EQ(h->cached_limit_bytes, 0u);
       EXPECT_EQ(h->usage().block_bytes, held_before) << "every block is back in its slab";
       h->begin_decay_round(true);
       h->check_invariants();
@@ -68,10 +68,13 @@ protected:
   std::size_t filled(unsigned class_index) const {
     return static_cast<std::size_t>(thread.bins[class_index].top - array(class_index).slots);
   }
-  std::size_t sum_of_capacities() const {
+  // What the arrays may hold beyond what each has at first.
+  std::size_t growth_bytes() const {
     std::size_t bytes = 0;
     for (unsigned index = 0; index < class_count; ++index)
-      bytes += std::size_t{array(index).capacity} * size_classes[index].block_bytes;
+      if (const unsigned initial = size_classes[index].initial_cached;
+          array(index).slots != nullptr)
+        bytes += std::size_t{array(index).capacity - initial} * size_classes[index].block_bytes;
     return bytes;
   }
 
@@ -93,6 +96,18 @@ protected:
     }
     owner_guard inside(h->lock);
     h->put_many(blocks.data(), static_cast<unsigned>(blocks.size()));
+  }
+
+  // Empties the cache again and again, without growth of the heap.
+  void miss_often(unsigned class_index, int times) {
+    while (times-- > 0) {
+      std::vector<void*> blocks;
+      do
+        blocks.push_back(pop(class_index));
+      while (*thread.bins[class_index].top != nullptr);
+      owner_guard inside(h->lock);
+      h->put_many(blocks.data(), static_cast<unsigned>(blocks.size()));
+    }
   }
 
   thread_state thread{};
@@ -151,26 +166,21 @@ TEST_F(cache_test, capacity_grows_with_misses_up_to_the_classes_bound) {
   EXPECT_GT(array(index).capacity, size_classes[index].initial_cached);
   EXPECT_LE(array(index).capacity, size_classes[index].max_cached);
   EXPECT_EQ(thread.bins[index].limit, array(index).slots + array(index).capacity);
-  EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
+  EXPECT_EQ(h->cached_limit_bytes, growth_bytes());
 }
 
 TEST_F(cache_test, the_threads_budget_bounds_all_arrays_together) {
   options.thread_cache_bytes.store(64 * 1024);
-  std::size_t small_arrays = h->cached_limit_bytes; // for them, nobody asks
-  for (unsigned index : {10u, 20u, 30u, 40u}) {
-    small_arrays += std::size_t{size_classes[index].initial_cached} * class_block_bytes(index);
+  for (unsigned index : {10u, 20u, 30u, 40u})
     grow_fully(index);
-  }
   EXPECT_GE(h->cached_limit_bytes, 32 * KiB);
-  EXPECT_LE(h->cached_limit_bytes, 64 * KiB + small_arrays);
-  EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
+  EXPECT_LE(h->cached_limit_bytes, 64 * KiB);
+  EXPECT_EQ(h->cached_limit_bytes, growth_bytes());
 }
 
 TEST_F(cache_test, a_small_heap_gets_a_small_budget) {
   options.thread_cache_bytes.store(1 << 30);
-  std::size_t small_arrays = h->cached_limit_bytes;
   for (unsigned index : {15u, 23u, 31u}) {
-    small_arrays += std::size_t{size_classes[index].initial_cached} * class_block_bytes(index);
     std::vector<void*> blocks;
     for (int round = 0; round < 100; ++round) { // misses without growth of the heap
       while (blocks.size() < 64 * KiB / class_block_bytes(index))
@@ -182,7 +192,27 @@ TEST_F(cache_test, a_small_heap_gets_a_small_budget) {
   }
   EXPECT_LE(h->footprint_bytes, 1 * MiB);
   EXPECT_GE(h->cached_limit_bytes, 96 * KiB);
-  EXPECT_LE(h->cached_limit_bytes, 192 * KiB + small_arrays);
+  EXPECT_LE(h->cached_limit_bytes, 192 * KiB);
+}
+
+TEST_F(cache_test, a_busy_class_takes_what_idle_ones_have_grown_by) {
+  options.thread_cache_bytes.store(64 * 1024);
+  constexpr unsigned idle = 10, small = 12, busy = 20;
+  push(small, pop(small));
+  grow_fully(idle);
+  ASSERT_GE(h->cached_limit_bytes, 32 * KiB);
+  const unsigned grown = array(idle).capacity;
+  push(idle, pop(idle));
+  ASSERT_NE(filled(idle), 0u);
+  void** const slots = array(idle).slots;
+  miss_often(busy, 64);
+  EXPECT_GT(array(busy).capacity, 4 * size_classes[busy].initial_cached);
+  EXPECT_LE(h->cached_limit_bytes, 64 * KiB);
+  EXPECT_EQ(array(idle).capacity, size_classes[idle].initial_cached);
+  EXPECT_EQ(filled(idle), 0u) << "what it held is back in its slabs";
+  EXPECT_EQ(array(small).capacity, size_classes[small].initial_cached) << "nothing to take there";
+  EXPECT_EQ(array(idle).slots, slots) << "it grows again without new memory";
+  EXPECT_GE(array(idle).room, grown);
 }
 
 TEST_F(cache_test, arrays_that_grew_little_outlive_the_thread) {
@@ -202,6 +232,20 @@ TEST_F(cache_test, arrays_that_grew_little_outlive_the_thread) {
   adopt_cache(*h, thread);
   EXPECT_EQ(thread.bins[little].top, array(little).slots);
   EXPECT_EQ(thread.bins[far].top, empty_bin_slot);
+}
+
+TEST_F(cache_test, many_short_threads_do_not_make_arrays_grow) {
+  constexpr unsigned index = 45;
+  push(index, pop(index));
+  void** const slots = array(index).slots;
+  for (int thread_number = 0; thread_number < 20; ++thread_number) {
+    owner_guard inside(h->lock);
+    leave_cache(*h, thread);
+    adopt_cache(*h, thread);
+    h->put(refill(*h, thread, index)); // one miss in each
+  }
+  EXPECT_EQ(array(index).capacity, size_classes[index].initial_cached);
+  EXPECT_EQ(array(index).slots, slots);
 }
 
 TEST_F(cache_test, an_overflow_returns_the_oldest_half) {

@@ -28,6 +28,7 @@ namespace mete::heap {
 struct cache_array {
   void** slots = nullptr; // slots[0] is the null
   std::uint16_t capacity = 0;
+  std::uint16_t room = 0;   // capacity that there is memory for
   std::uint16_t misses = 0; // since the last look
 };
 
@@ -108,8 +109,8 @@ public:
   class_state classes[class_count];
   thread_state* thread = nullptr;     // registry lock; nullptr: abandoned or shared
   heap* next_abandoned = nullptr;     // registry lock
-  unsigned clock_hand = 0;            // heap/cache.cpp: whose array to give up next
-  std::size_t cached_limit_bytes = 0; // sum of the cache arrays' capacities, in bytes of blocks
+  unsigned clock_hand = 0;            // heap/cache.cpp: whose array to look at next
+  std::size_t cached_limit_bytes = 0; // what the cache arrays have grown by, in bytes of blocks
   std::size_t footprint_bytes = 0;    // of all slabs
   std::size_t grown_to = 0;           // the largest footprint for which maintenance has run
   std::atomic<std::uint32_t> operations{0}; // slow paths taken, for ticks
