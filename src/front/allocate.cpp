@@ -79,33 +79,78 @@ page::grant allocate_big(std::size_t size, std::size_t alignment) {
 
 // --- Freeing ----------------------------------------------------------------------------------
 
-[[gnu::cold]] void deallocate_shared(heap::slab& s, void* block, std::uint32_t tag) {
+[[gnu::cold]] void deallocate_shared(void* block, std::uint32_t tag) {
   shared_heap_guard shared;
   heap::heap* const h = shared.get();
   if (h == nullptr)
     return; // no memory for a heap: the block is lost, as little as it is
-  if ((tag ^ h->tag()) < heap::tag_class_end)
+  if (h->owns(tag))
     h->put(block);
   else
-    h->put_remote(s, block);
+    h->put_remote(tag, block);
 }
 
-void deallocate_in_slab(void* block, const page::location& where, std::uint32_t tag) {
-  auto& s = *static_cast<heap::slab*>(where.descriptor->load(std::memory_order_relaxed));
-  heap::heap* const h = own_heap();
-  if (h == nullptr) [[unlikely]]
-    return deallocate_shared(s, block, tag);
+[[gnu::noinline]] void deallocate_own(heap::heap& h, void* block, std::uint32_t tag) {
   bool due = false;
   {
-    heap::owner_guard inside(h->lock);
-    if ((tag ^ h->tag()) < heap::tag_class_end)
-      heap::overflow(*h, heap::this_thread, s.class_index, block);
-    else
-      h->put_remote(s, block);
-    due = count_slow_path(*h);
+    heap::owner_guard inside(h.lock);
+    heap::overflow(h, heap::this_thread, heap::class_of_tag(tag), block);
+    due = count_slow_path(h);
   }
   if (due) [[unlikely]]
-    tick(*h);
+    tick(h);
+}
+
+[[gnu::noinline]] void deliver_and_tick(heap::heap& h, bool full, bool due) {
+  if (full) {
+    heap::owner_guard inside(h.lock);
+    h.deliver_outbox();
+  }
+  if (due)
+    tick(h);
+}
+
+// True of a slab of another heap, in a thread that has one.
+bool is_foreign(std::uint32_t tag) {
+  const heap::thread_state& thread = heap::this_thread;
+  return thread.owned != nullptr && tag >> page::tag_owner_shift != 0 &&
+         (tag ^ thread.tag) >= heap::tag_class_end;
+}
+
+// Out of line, like those around it: so deallocate_slow() saves no registers.
+// REQUIRES: `h` is the calling thread's.
+[[gnu::noinline]] void deallocate_foreign(heap::heap& h, void* block, std::uint32_t tag) {
+  bool full = false;
+  bool due = false;
+  {
+    heap::owner_guard inside(h.lock);
+    full = h.add_remote(tag, block);
+    due = count_slow_path(h);
+  }
+  if (full || due) [[unlikely]]
+    deliver_and_tick(h, full, due);
+}
+
+void deallocate_in_slab(void* block, std::uint32_t tag) {
+  heap::heap* const h = own_heap();
+  if (h == nullptr) [[unlikely]]
+    return deallocate_shared(block, tag);
+  if (h->owns(tag))
+    deallocate_own(*h, block, tag);
+  else
+    deallocate_foreign(*h, block, tag);
+}
+
+[[gnu::noinline]] void deallocate_anything(void* block) {
+  const page::location where = page::locate(block);
+  if (where.tag != nullptr) {
+    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
+    if (tag >> page::tag_owner_shift != 0) [[likely]]
+      return deallocate_in_slab(block, tag);
+  }
+  forget_big(block, where);
+  heap::release_big(block, where);
+  after_big_free();
 }
 
 // --- Resizing ---------------------------------------------------------------------------------
@@ -161,17 +206,21 @@ void* allocate_slow(std::size_t size) {
 }
 
 void deallocate_slow(void* block) {
-  if (block == nullptr)
+  const std::uintptr_t unit =
+      (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
+  if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]] {
+    // Where threads exchange blocks, every free comes here.
+    const std::uint32_t tag = page::primary.tags[unit].load(std::memory_order_relaxed);
+    if (is_foreign(tag)) {
+      heap::heap& h = *heap::this_thread.owned;
+      if (!heap::keep_foreign(h, heap::this_thread, tag, block))
+        deallocate_foreign(h, block, tag);
+      return;
+    }
+  } else if (block == nullptr) {
     return;
-  const page::location where = page::locate(block);
-  if (where.tag != nullptr) {
-    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
-    if (tag >> page::tag_owner_shift != 0) [[likely]]
-      return deallocate_in_slab(block, where, tag);
   }
-  forget_big(block, where);
-  heap::release_big(block, where);
-  after_big_free();
+  deallocate_anything(block);
 }
 
 void* allocate_zeroed(std::size_t size) {
@@ -242,7 +291,7 @@ std::size_t usable_size(const void* block) {
   if (const page::location where = page::locate(block); where.tag != nullptr) [[likely]] {
     const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
     if (tag >> page::tag_owner_shift != 0) [[likely]]
-      return heap::size_classes[(tag >> heap::tag_class_shift) % heap::class_count].block_bytes;
+      return heap::size_classes[heap::class_of_tag(tag)].block_bytes;
   }
   return block == nullptr ? 0 : find_block("invalid malloc_usable_size", block).usable;
 }

@@ -91,7 +91,7 @@ void drop_array(heap& h, thread_state& thread, unsigned class_index) {
 void flush(heap& h, thread_state& thread, unsigned class_index, unsigned count) {
   cache_array& array = h.classes[class_index].cache;
   cache_bin& bin = thread.bins[class_index];
-  h.put_many(array.slots + 1, count);
+  h.put_many(class_index, array.slots + 1, count);
   const unsigned kept = filled(bin, array) - count;
   std::memmove(array.slots + 1, array.slots + 1 + count, kept * sizeof(void*));
   bin.top = array.slots + kept;

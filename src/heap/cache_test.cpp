@@ -95,7 +95,7 @@ protected:
         blocks.push_back(pop(class_index));
     }
     owner_guard inside(h->lock);
-    h->put_many(blocks.data(), static_cast<unsigned>(blocks.size()));
+    h->put_many(class_index, blocks.data(), static_cast<unsigned>(blocks.size()));
   }
 
   // Empties the cache again and again, without growth of the heap.
@@ -106,7 +106,7 @@ protected:
         blocks.push_back(pop(class_index));
       while (*thread.bins[class_index].top != nullptr);
       owner_guard inside(h->lock);
-      h->put_many(blocks.data(), static_cast<unsigned>(blocks.size()));
+      h->put_many(class_index, blocks.data(), static_cast<unsigned>(blocks.size()));
     }
   }
 
@@ -186,7 +186,7 @@ TEST_F(cache_test, a_small_heap_gets_a_small_budget) {
       while (blocks.size() < 64 * KiB / class_block_bytes(index))
         blocks.push_back(pop(index));
       owner_guard inside(h->lock);
-      h->put_many(blocks.data(), static_cast<unsigned>(blocks.size()));
+      h->put_many(index, blocks.data(), static_cast<unsigned>(blocks.size()));
       blocks.clear();
     }
   }
@@ -326,6 +326,93 @@ TEST_F(cache_test, idle_arrays_shrink_and_go) {
   EXPECT_EQ(array(index).slots, nullptr);
   EXPECT_EQ(thread.bins[index].top, empty_bin_slot);
   EXPECT_EQ(cached_bytes(), 0u);
+}
+
+// A second heap, whose blocks the fixture's thread frees.
+class foreign_blocks_test : public cache_test {
+protected:
+  ~foreign_blocks_test() override { abandon_heap(*other); }
+
+  std::vector<void*> take_foreign(heap& from, unsigned class_index, unsigned count) {
+    owner_guard inside(from.lock);
+    std::vector<void*> blocks(count);
+    unsigned fresh_from = 0;
+    for (unsigned taken = 0; taken < count;)
+      taken += from.take(class_index, blocks.data() + taken, count - taken, fresh_from);
+    return blocks;
+  }
+  static std::size_t blocks_out(heap& of) {
+    owner_guard inside(of.lock);
+    of.drain_pending();
+    return of.usage().block_bytes;
+  }
+  bool keep(void* block) {
+    return keep_foreign(*h, thread, page::locate(block).tag->load(), block);
+  }
+
+  thread_state other_thread{};
+  heap* other = acquire_heap(&other_thread);
+};
+
+TEST_F(foreign_blocks_test, up_to_half_an_array_is_kept_and_goes_home_when_flushed) {
+  constexpr unsigned index = 9;
+  const std::size_t out_before = blocks_out(*other);
+  void* const own = pop(index); // the thread uses the class
+  {
+    owner_guard inside(h->lock);
+    empty_cache(*h, thread);
+    overflow(*h, thread, index, own);
+  }
+  const unsigned half = array(index).capacity / 2u;
+  const std::vector<void*> blocks = take_foreign(*other, index, half + 1);
+  std::size_t kept = 0;
+  while (kept < blocks.size() && keep(blocks[kept]))
+    ++kept;
+  EXPECT_EQ(filled(index), half);
+  EXPECT_EQ(kept, half - 1);
+  EXPECT_EQ(pop(index), blocks[kept - 1]) << "what came last is taken first";
+  EXPECT_TRUE(keep(blocks[kept - 1]));
+  {
+    owner_guard inside(h->lock);
+    for (; kept < blocks.size(); ++kept)
+      h->put_remote(page::locate(blocks[kept]).tag->load(), blocks[kept]);
+    empty_cache(*h, thread);
+    h->deliver_outbox();
+  }
+  EXPECT_EQ(blocks_out(*other), out_before);
+}
+
+TEST_F(foreign_blocks_test, classes_that_the_thread_does_not_use_are_not_kept) {
+  constexpr unsigned index = 30;
+  ASSERT_EQ(array(index).slots, nullptr);
+  const std::vector<void*> blocks = take_foreign(*other, index, 1);
+  EXPECT_FALSE(keep(blocks[0]));
+  owner_guard inside(other->lock);
+  other->put(blocks[0]);
+}
+
+TEST_F(foreign_blocks_test, blocks_that_share_cache_lines_are_not_kept) {
+  for (const unsigned index : {0u, class_of(cache_line_bytes) - 1}) {
+    push(index, pop(index));
+    const std::vector<void*> blocks = take_foreign(*other, index, 1);
+    EXPECT_FALSE(keep(blocks[0]));
+    owner_guard inside(other->lock);
+    other->put(blocks[0]);
+  }
+}
+
+TEST_F(foreign_blocks_test, blocks_of_a_shared_heap_are_not_kept) {
+  constexpr unsigned index = 9;
+  ranked_lock lock{lock_rank::explicit_heap};
+  heap* const shared = create_shared_heap(lock);
+  push(index, pop(index));
+  const std::vector<void*> blocks = take_foreign(*shared, index, 1);
+  EXPECT_FALSE(keep(blocks[0]));
+  {
+    owner_guard inside(shared->lock);
+    shared->release_everything();
+  }
+  destroy_shared_heap(*shared);
 }
 
 } // namespace

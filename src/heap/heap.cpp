@@ -195,11 +195,16 @@ void heap::put(void* block) {
   after_return(s);
 }
 
-void heap::put_many(void* const* blocks, unsigned count) {
-  if (count != 0)
-    freed_since_tick += std::size_t{count} * slab_of(blocks[0]).info().block_bytes;
-  for (unsigned index = 0; index < count; ++index)
-    put(blocks[index]);
+void heap::put_many(unsigned class_index, void* const* blocks, unsigned count) {
+  freed_since_tick += std::size_t{count} * size_classes[class_index].block_bytes;
+  for (unsigned index = 0; index < count; ++index) {
+    void* const block = blocks[index];
+    const std::uint32_t tag = page::locate(block).tag->load(std::memory_order_relaxed);
+    if (owns(tag)) [[likely]]
+      put(block);
+    else
+      put_remote(tag, block);
+  }
 }
 
 // Blocks have come back to the slab: it may have to change its list, or may go altogether.

@@ -54,18 +54,30 @@ public:
   explicit heap(std::uint32_t tag) : tag_(tag) {}
 
   std::uint32_t tag() const { return tag_; } // any time
+  bool owns(std::uint32_t tag) const { return (tag ^ tag_) < tag_class_end; }
+
+  // From now on its users are serialised by a lock; nullptr: by none. REQUIRES: it has no slabs.
+  void set_shared(ranked_lock* lock_of_users) {
+    shared_lock = lock_of_users;
+    tag_ = lock_of_users != nullptr ? tag_ | tag_shared : tag_ & ~tag_shared;
+  }
 
   // Up to `wanted` blocks of a class, ascending within a slab; fewer where that is enough to go on
   // with, 0 if memory is out. From out[fresh_from] on they read as zero.
   unsigned take(unsigned class_index, void** out, unsigned wanted, unsigned& fresh_from);
 
-  // Blocks of this heap's slabs come back; many: of one class.
+  // A block of this heap's slabs comes back.
   void put(void* block);
-  void put_many(void* const* blocks, unsigned count);
+  // Blocks of one class come back, to this heap's slabs or on their way to others.
+  void put_many(unsigned class_index, void* const* blocks, unsigned count);
 
-  // A block of another heap, by its slab.
-  void put_remote(slab& s, void* block) {
-    if (outbox_.add(s, block)) [[unlikely]]
+  // A block of another heap, whose unit has this tag, into the outbox. True if that has to be
+  // delivered now.
+  [[nodiscard]] bool add_remote(std::uint32_t tag, void* block) {
+    return outbox_.add(block, size_classes[class_of_tag(tag)].block_bytes);
+  }
+  void put_remote(std::uint32_t tag, void* block) {
+    if (add_remote(tag, block)) [[unlikely]]
       outbox_.deliver();
   }
   void deliver_outbox() { outbox_.deliver(); }
@@ -145,10 +157,5 @@ private:
   char* spare_units_[max_spare_units] = {};
   outbox outbox_;
 };
-
-// The slab that `block` lies in. REQUIRES: the tag of its unit has an owner.
-inline slab& slab_of(const void* block) {
-  return *static_cast<slab*>(page::locate(block).descriptor->load(std::memory_order_relaxed));
-}
 
 } // namespace mete::heap

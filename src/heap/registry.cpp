@@ -80,14 +80,14 @@ heap* create_shared_heap(ranked_lock& lock) {
   lock_guard guard(registry_lock);
   heap* const h = create_heap();
   if (h != nullptr)
-    h->shared_lock = &lock;
+    h->set_shared(&lock);
   return h;
 }
 
 void destroy_shared_heap(heap& h) {
   lock_guard guard(registry_lock);
   heaps[(h.tag() >> page::tag_owner_shift) - 1].store(nullptr, std::memory_order_release);
-  h.shared_lock = nullptr;
+  h.set_shared(nullptr);
   h.next_abandoned = destroyed;
   destroyed = &h;
 }

@@ -204,6 +204,7 @@ void drain(pending_list<Memory>& list, Visit&& visit) {
   while (slab != nullptr) {
     // Before anything else: once collected or forwarded, the link belongs to the next pusher.
     remote_state<Memory>* next = slab->pending_next;
+    __builtin_prefetch(next, 1); // the freer's cache has it
     pending_list<Memory>* owner = slab->owner.load(std::memory_order_acquire);
     if (owner == &list) {
       visit(*slab);

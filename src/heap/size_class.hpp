@@ -31,6 +31,12 @@ inline constexpr unsigned max_slab_words = 64;          // 4096 blocks of 16 byt
 inline constexpr unsigned tag_class_shift = 4;
 inline constexpr std::uint32_t tag_class_end = class_count << tag_class_shift;
 static_assert(tag_class_end <= 1u << page::tag_owner_shift);
+inline constexpr std::uint32_t tag_shared = 1; // with an owner: a shared heap (heap/heap.hpp)
+
+// REQUIRES: the tag has an owner.
+constexpr unsigned class_of_tag(std::uint32_t tag) {
+  return (tag >> tag_class_shift) % class_count;
+}
 
 struct size_class {
   std::uint32_t block_bytes;

@@ -49,8 +49,10 @@ struct slab {
 
   const size_class& info() const { return size_classes[class_index]; }
   std::uint64_t* free_bits() { return reinterpret_cast<std::uint64_t*>(this + 1); }
-  std::atomic<std::uint64_t>* remote_bits() {
-    return reinterpret_cast<std::atomic<std::uint64_t>*>(free_bits() + info().words);
+  std::atomic<std::uint64_t>* remote_bits() { return remote_bits(info()); }
+  // For who knows the class without looking into the descriptor.
+  std::atomic<std::uint64_t>* remote_bits(const size_class& known) {
+    return reinterpret_cast<std::atomic<std::uint64_t>*>(free_bits() + known.words);
   }
   unsigned frontier() const { return frontier_word.load(std::memory_order_relaxed); }
   void set_frontier(unsigned block) {
@@ -74,6 +76,11 @@ struct slab {
 };
 static_assert(sizeof(slab) == slab_header_bytes);
 static_assert(sizeof(std::atomic<std::uint64_t>) == 8);
+
+// The slab that `block` lies in. REQUIRES: the tag of its unit has an owner.
+inline slab& slab_of(const void* block) {
+  return *static_cast<slab*>(page::locate(block).descriptor->load(std::memory_order_relaxed));
+}
 
 [[noreturn, gnu::cold]] void report_bad_block(const slab& s, const void* address);
 [[noreturn, gnu::cold]] void report_double_free(const slab& s, const void* address);
