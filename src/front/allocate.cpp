@@ -6,6 +6,7 @@
 #include "front/explicit_heap.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
+#include "front/on_cpu.hpp"
 #include "front/thread.hpp"
 #include "heap/big.hpp"
 #include "heap/cache.hpp"
@@ -45,13 +46,22 @@ namespace {
   return block != nullptr ? block : out_of_memory();
 }
 
-void* allocate_class(unsigned class_index) {
+// The processor's cache had none, or is not known to this thread yet.
+void* allocate_class_on_cpu(unsigned class_index) {
+  void* block = refill_on_cpu(class_index);
+  if (block == nullptr && relieve(heap::size_classes[class_index].block_bytes)) [[unlikely]]
+    block = refill_on_cpu(class_index);
+  return block != nullptr ? block : allocate_shared(class_index);
+}
+
+// Not inline: the two slow paths below stay short for threads that use their processor's cache.
+[[gnu::noinline]] void* allocate_class(unsigned class_index) {
   heap::cache_bin& bin = heap::this_thread.bins[class_index];
   if (*bin.top != nullptr)
     return *bin.top--;
   heap::heap* const h = own_heap();
   if (h == nullptr) [[unlikely]]
-    return allocate_shared(class_index);
+    return is_on_cpu() ? allocate_class_on_cpu(class_index) : allocate_shared(class_index);
   void* block = nullptr;
   bool due = false;
   {
@@ -132,6 +142,8 @@ bool is_foreign(std::uint32_t tag) {
 }
 
 void deallocate_in_slab(void* block, std::uint32_t tag) {
+  if (is_on_cpu() && overflow_on_cpu(block, tag))
+    return;
   heap::heap* const h = own_heap();
   if (h == nullptr) [[unlikely]]
     return deallocate_shared(block, tag);
@@ -145,8 +157,12 @@ void deallocate_in_slab(void* block, std::uint32_t tag) {
   const page::location where = page::locate(block);
   if (where.tag != nullptr) {
     const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
-    if (tag >> page::tag_owner_shift != 0) [[likely]]
+    if (tag >> page::tag_owner_shift != 0) [[likely]] {
+      if (is_on_cpu() && tag >= heap::first_cpu_tag &&
+          heap::push_on_cpu(heap::class_of_tag(tag), block))
+        return;
       return deallocate_in_slab(block, tag);
+    }
   }
   forget_big(block, where);
   heap::release_big(block, where);
@@ -199,8 +215,13 @@ live_block find_block(const char* what, const void* block) {
 } // namespace
 
 void* allocate_slow(std::size_t size) {
-  if (size <= heap::max_slab_block_bytes) [[likely]]
-    return allocate_class(heap::class_of(size == 0 ? 1 : size));
+  if (size <= heap::max_slab_block_bytes) [[likely]] {
+    const unsigned class_index = heap::class_of(size == 0 ? 1 : size);
+    if (is_on_cpu())
+      if (void* const block = heap::pop_on_cpu(class_index); block != nullptr)
+        return block;
+    return allocate_class(class_index);
+  }
   const page::grant result = allocate_big(size, 1);
   return result.begin != nullptr ? result.begin : out_of_memory();
 }
@@ -233,7 +254,9 @@ void* allocate_zeroed(std::size_t size) {
     heap::heap* const h = own_heap();
     const unsigned class_index = heap::class_of(size);
     if (h == nullptr) [[unlikely]] {
-      result.begin = static_cast<char*>(allocate_shared(class_index));
+      result.begin =
+          static_cast<char*>(is_on_cpu() ? refill_on_cpu_for_calloc(class_index, result.zeroed)
+                                         : allocate_shared(class_index));
     } else {
       bool due = false;
       {

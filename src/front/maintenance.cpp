@@ -88,14 +88,32 @@ std::size_t decay_heap(heap::heap& h, bool settle) {
   return bytes;
 }
 
+// A processor's cache is within reach, unlike a thread's: it goes back whole, or shrinks from round
+// to round while nobody misses anything in it.
+void empty_cpu_cache(heap::heap& h, bool settle) {
+  if (!h.serves_cpu() || !(settle || h.quiet_rounds != 0))
+    return;
+  with_heap(h, [&] {
+    if (settle)
+      heap::empty_cache(h, *h.thread);
+    else
+      heap::shrink_idle(h, *h.thread);
+  });
+}
+
 // REQUIRES: the maintenance lock.
 std::size_t decay_round(bool settle, std::size_t budget) {
   std::size_t bytes = 0;
-  if (settle)
+  if (settle) {
+    heap::for_each_heap([](heap::heap& h) { empty_cpu_cache(h, true); });
     deliver_all_outboxes(); // first: what is delivered may be for a heap that comes before
+  }
   heap::for_each_heap([&](heap::heap& h) {
-    if (settle || !is_quiet(h))
-      bytes += decay_heap(h, settle);
+    if (!settle && is_quiet(h))
+      return;
+    if (!settle)
+      empty_cpu_cache(h, false);
+    bytes += decay_heap(h, settle);
   });
   return bytes + page::purge_runs_freed_before(os::coarse_now_ms() - decay_ms(), budget);
 }
@@ -269,25 +287,34 @@ void decay_grown(heap::heap& h) {
 
 } // namespace
 
-void tick(heap::heap& h) {
+tick_result tick_inside(heap::heap& h, heap::thread_state& cache) {
   const std::uint32_t now_ms = os::coarse_now_ms();
-  bool grown = false;
+  background.freed_bytes.fetch_add(h.freed_since_tick, std::memory_order_relaxed);
+  h.freed_since_tick = 0;
+  const bool grown = has_grown(h);
+  if (now_ms - h.last_tick_ms >= cache_tick_ms) {
+    h.last_tick_ms = now_ms;
+    heap::shrink_idle(h, cache);
+    h.deliver_outbox();
+    if (!h.pending.empty())
+      h.drain_pending();
+  }
+  return {&h, now_ms, grown};
+}
+
+void finish_tick(const tick_result& ticked) {
+  if (ticked.grown)
+    decay_grown(*ticked.heap);
+  settle_dirty(ticked.now_ms, true);
+}
+
+void tick(heap::heap& h) {
+  tick_result ticked;
   {
     heap::owner_guard inside(h.lock);
-    background.freed_bytes.fetch_add(h.freed_since_tick, std::memory_order_relaxed);
-    h.freed_since_tick = 0;
-    grown = has_grown(h);
-    if (now_ms - h.last_tick_ms >= cache_tick_ms) {
-      h.last_tick_ms = now_ms;
-      heap::shrink_idle(h, heap::this_thread);
-      h.deliver_outbox();
-      if (!h.pending.empty())
-        h.drain_pending();
-    }
+    ticked = tick_inside(h, heap::this_thread);
   }
-  if (grown)
-    decay_grown(h);
-  settle_dirty(now_ms, true);
+  finish_tick(ticked);
 }
 
 void after_big_allocation() {

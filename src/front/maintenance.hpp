@@ -43,6 +43,15 @@ inline bool count_slow_path(heap::heap& h) {
 // REQUIRES: the caller's thread owns the heap and holds no lock.
 void tick(heap::heap& h);
 
+// The same in two steps, for a processor's heap: inside of it, and with no lock held.
+struct tick_result {
+  heap::heap* heap = nullptr; // nullptr: no tick
+  std::uint32_t now_ms = 0;
+  bool grown = false;
+};
+tick_result tick_inside(heap::heap& h, heap::thread_state& cache);
+void finish_tick(const tick_result& ticked);
+
 // After a big block was allocated, or freed: keeps the limit on dirty bytes. REQUIRES: no lock is
 // held.
 void after_big_allocation();

@@ -158,7 +158,7 @@ void* refill(heap& h, thread_state& thread, unsigned class_index) {
 
 void overflow(heap& h, thread_state& thread, unsigned class_index, void* block) {
   if (!grow_if_missing(h, thread, class_index)) {
-    h.put(block);
+    h.put_many(class_index, &block, 1);
     return;
   }
   cache_array& array = h.classes[class_index].cache;

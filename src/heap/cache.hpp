@@ -5,7 +5,9 @@
 // as much room is left for frees; a flush returns the older half, because the younger is warm. A
 // class that keeps missing takes from idle ones what they have grown by.
 //
-// REQUIRES, all of them: the calling thread owns the heap and is inside its lock.
+// A processor's cache (heap/cpu_cache.hpp) is filled and emptied by the same functions.
+//
+// REQUIRES, all of them: the calling thread owns the heap and is inside its lock, or holds it.
 //
 // SPDX-License-Identifier: MIT
 #pragma once

@@ -196,6 +196,7 @@ void heap::put(void* block) {
 }
 
 void heap::put_many(unsigned class_index, void* const* blocks, unsigned count) {
+  // Those of others count, too: the heap that they go to may have nobody to notice.
   freed_since_tick += std::size_t{count} * size_classes[class_index].block_bytes;
   for (unsigned index = 0; index < count; ++index) {
     void* const block = blocks[index];

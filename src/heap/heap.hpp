@@ -7,7 +7,8 @@
 // pending list; blocks of others that this heap's thread frees wait in the outbox.
 //
 // A heap has a thread, or is abandoned (its thread ended; the next new one adopts it, its slabs may
-// be taken over), or is shared: an explicit heap, used under a lock of its own.
+// be taken over), or is shared: an explicit heap, used under a lock of its own; or it is a
+// processor's, for all threads that run there (heap/cpu_cache.hpp).
 //
 // Thread safety: every member function REQUIRES that the caller holds `lock`, as its owner or by
 // revocation, except where it says otherwise.
@@ -61,6 +62,8 @@ public:
     shared_lock = lock_of_users;
     tag_ = lock_of_users != nullptr ? tag_ | tag_shared : tag_ & ~tag_shared;
   }
+
+  bool serves_cpu() const { return tag_ >= first_cpu_tag; } // any time
 
   // Up to `wanted` blocks of a class, ascending within a slab; fewer where that is enough to go on
   // with, 0 if memory is out. From out[fresh_from] on they read as zero.
