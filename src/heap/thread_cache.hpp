@@ -39,10 +39,6 @@ enum class thread_phase : std::uint8_t {
 // No owner has this tag (heap/registry.hpp), and no unit: every free takes the slow path.
 inline constexpr std::uint32_t tag_of_nobody = ~std::uint32_t{0} << page::tag_owner_shift;
 
-constexpr unsigned class_of_tag(std::uint32_t tag) {
-  return (tag >> tag_class_shift) % class_count;
-}
-
 // The heaps of processors have the tags from here on, by the processors' numbers.
 inline constexpr unsigned max_cpus = 1 << 13; // the most that Linux can be built for
 inline constexpr std::uint32_t first_cpu_tag = (1u << 16 | 1u) << page::tag_owner_shift;
