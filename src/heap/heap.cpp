@@ -198,13 +198,20 @@ void heap::put(void* block) {
 void heap::put_many(unsigned class_index, void* const* blocks, unsigned count) {
   // Those of others count, too: the heap that they go to may have nobody to notice.
   freed_since_tick += std::size_t{count} * size_classes[class_index].block_bytes;
-  for (unsigned index = 0; index < count; ++index) {
-    void* const block = blocks[index];
-    const std::uint32_t tag = page::locate(block).tag->load(std::memory_order_relaxed);
-    if (owns(tag)) [[likely]]
-      put(block);
-    else
-      put_remote(tag, block);
+  while (count != 0) {
+    const page::location where = page::locate(*blocks);
+    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
+    unsigned done = 1;
+    if (owns(tag)) [[likely]] {
+      // Neighbours mostly have one slab, whose place needs to be looked at once then.
+      slab& s = *static_cast<slab*>(where.descriptor->load(std::memory_order_relaxed));
+      done = put_blocks(s, blocks, count);
+      after_return(s);
+    } else {
+      put_remote(tag, *blocks);
+    }
+    blocks += done;
+    count -= done;
   }
 }
 

@@ -99,6 +99,28 @@ unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from)
   return taken;
 }
 
+unsigned put_blocks(slab& s, void* const* blocks, unsigned count) {
+  // Looked up once: for all the compiler knows, writing the bits could change them.
+  const size_class& info = s.info();
+  const unsigned frontier = s.frontier();
+  std::uint64_t* const bits = s.free_bits();
+  const std::size_t bytes = info.units * unit_bytes;
+  const auto inside = [&](void* block) {
+    return static_cast<std::size_t>(static_cast<char*>(block) - s.begin) < bytes;
+  };
+  unsigned done = 0;
+  for (; done < count && inside(blocks[done]); ++done) {
+    const unsigned index = block_index(s, info, frontier, blocks[done]);
+    const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+    if ((bits[index / 64] & bit) != 0) [[unlikely]]
+      report_double_free(s, blocks[done]);
+    bits[index / 64] |= bit;
+  }
+  s.free_count = static_cast<std::uint16_t>(s.free_count + done);
+  s.idle_rounds = 0;
+  return done;
+}
+
 void collect_remote(slab& s) {
   std::uint64_t* const free_bits = s.free_bits();
   const collected result =
