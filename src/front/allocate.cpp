@@ -57,7 +57,7 @@ void* allocate_class_on_cpu(unsigned class_index) {
 // Not inline: the two slow paths below stay short for threads that use their processor's cache.
 [[gnu::noinline]] void* allocate_class(unsigned class_index) {
   heap::cache_bin& bin = heap::this_thread.bins[class_index];
-  if (*bin.top != nullptr)
+  if (*bin.top != nullptr) // size 0 comes here, too
     return *bin.top--;
   heap::heap* const h = own_heap();
   if (h == nullptr) [[unlikely]]
@@ -85,6 +85,26 @@ page::grant allocate_big(std::size_t size, std::size_t alignment) {
     return heap::allocate_big(size, alignment);
   after_big_allocation();
   return result;
+}
+
+// Out of line, so that what comes before it needs no stack frame.
+[[gnu::noinline]] void* allocate_slow(std::size_t size) {
+  if (size <= heap::max_slab_block_bytes) [[likely]] {
+    const unsigned class_index = heap::class_of(size == 0 ? 1 : size);
+    if (is_on_cpu())
+      if (void* const block = heap::pop_on_cpu(class_index); block != nullptr)
+        return block;
+    return allocate_class(class_index);
+  }
+  const page::grant result = allocate_big(size, 1);
+  return result.begin != nullptr ? result.begin : out_of_memory();
+}
+
+// A block of 1 to 32 KiB, if the thread's cache has one; otherwise nullptr.
+inline void* pop_coarse(std::size_t size) {
+  const std::size_t step = (size - heap::max_table_bytes - 1) / heap::coarse_step_bytes;
+  const bool known = step < heap::coarse_bin_offset_table.size(); // not if size is smaller, or 0
+  return known ? pop(heap::coarse_bin_offset_table[step]) : nullptr;
 }
 
 // --- Freeing ----------------------------------------------------------------------------------
@@ -198,13 +218,15 @@ struct live_block {
   bool in_slab;
 };
 
-// Reports an address where no block lives as misuse `what`.
-live_block find_block(const char* what, const void* block) {
+// Reports an address where no block lives as misuse `what`. Some programs ask for the size at every
+// allocation, so the common case is decided by the tag alone.
+inline live_block find_block(const char* what, const void* block) {
   const page::location where = page::locate(block);
-  if (where.tag != nullptr &&
-      where.tag->load(std::memory_order_relaxed) >> page::tag_owner_shift != 0) {
-    const auto& s = *static_cast<heap::slab*>(where.descriptor->load(std::memory_order_relaxed));
-    return {where, s.info().block_bytes, true};
+  if (where.tag != nullptr) [[likely]] {
+    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
+    if (tag >> page::tag_owner_shift != 0) [[likely]] {
+      return {where, heap::size_classes[heap::class_of_tag(tag)].block_bytes, true};
+    }
   }
   const std::size_t usable = heap::big_bytes(const_cast<void*>(block), where);
   if (usable == 0) [[unlikely]]
@@ -214,19 +236,13 @@ live_block find_block(const char* what, const void* block) {
 
 } // namespace
 
-void* allocate_slow(std::size_t size) {
-  if (size <= heap::max_slab_block_bytes) [[likely]] {
-    const unsigned class_index = heap::class_of(size == 0 ? 1 : size);
-    if (is_on_cpu())
-      if (void* const block = heap::pop_on_cpu(class_index); block != nullptr)
-        return block;
-    return allocate_class(class_index);
-  }
-  const page::grant result = allocate_big(size, 1);
-  return result.begin != nullptr ? result.begin : out_of_memory();
+void* allocate_uncached(std::size_t size) noexcept {
+  if (void* const block = pop_coarse(size); block != nullptr) [[likely]]
+    return block;
+  return allocate_slow(size);
 }
 
-void deallocate_slow(void* block) {
+void deallocate_slow(void* block) noexcept {
   const std::uintptr_t unit =
       (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
   if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]] {
@@ -249,6 +265,8 @@ void* allocate_zeroed(std::size_t size) {
     void* const block = allocate(size);
     return block != nullptr ? std::memset(block, 0, size) : nullptr;
   }
+  if (void* const block = pop_coarse(size); block != nullptr)
+    return std::memset(block, 0, size);
   page::grant result{};
   if (size <= heap::max_slab_block_bytes) {
     heap::heap* const h = own_heap();
@@ -310,12 +328,6 @@ void* reallocate(void* block, std::size_t size) {
 }
 
 std::size_t usable_size(const void* block) {
-  // Some programs ask at every allocation, so the common case is decided by the tag alone.
-  if (const page::location where = page::locate(block); where.tag != nullptr) [[likely]] {
-    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
-    if (tag >> page::tag_owner_shift != 0) [[likely]]
-      return heap::size_classes[heap::class_of_tag(tag)].block_bytes;
-  }
   return block == nullptr ? 0 : find_block("invalid malloc_usable_size", block).usable;
 }
 

@@ -24,6 +24,7 @@ namespace mete::heap {
 inline constexpr unsigned class_count = 64;
 inline constexpr std::size_t max_slab_block_bytes = 32 * KiB;
 inline constexpr std::size_t max_table_bytes = 1 * KiB; // sizes that the fast path looks up
+inline constexpr std::size_t coarse_step_bytes = 128;   // all larger classes are multiples of it
 inline constexpr unsigned max_slab_words = 64;          // 4096 blocks of 16 bytes
 
 // A tag's low bits are the class times 16: the offset of its bin in the thread's cache, so that
@@ -110,6 +111,15 @@ inline constexpr std::array<std::uint16_t, max_table_bytes / 16> bin_offset_tabl
   std::array<std::uint16_t, max_table_bytes / 16> table{};
   for (unsigned index = 0; index < table.size(); ++index)
     table[index] = static_cast<std::uint16_t>(class_of((index + 1) * 16) << tag_class_shift);
+  return table;
+}();
+
+// The same for larger sizes, by (size - max_table_bytes - 1) / 128: what is tried next.
+inline constexpr auto coarse_bin_offset_table = [] {
+  std::array<std::uint16_t, (max_slab_block_bytes - max_table_bytes) / coarse_step_bytes> table{};
+  for (unsigned index = 0; index < table.size(); ++index)
+    table[index] = static_cast<std::uint16_t>(
+        class_of(max_table_bytes + (index + 1) * coarse_step_bytes) << tag_class_shift);
   return table;
 }();
 
