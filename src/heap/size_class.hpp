@@ -115,6 +115,7 @@ inline constexpr std::array<std::uint16_t, max_table_bytes / 16> bin_offset_tabl
 }();
 
 // The same for larger sizes, by (size - max_table_bytes - 1) / 128: what is tried next.
+METE_BESIDE_CODE("coarse_bin_offset_table")
 inline constexpr auto coarse_bin_offset_table = [] {
   std::array<std::uint16_t, (max_slab_block_bytes - max_table_bytes) / coarse_step_bytes> table{};
   for (unsigned index = 0; index < table.size(); ++index)
