@@ -83,7 +83,7 @@ page::grant allocate_big(std::size_t size, std::size_t alignment) {
   const page::grant result = heap::allocate_big(size, alignment);
   if (result.begin == nullptr && relieve(size)) [[unlikely]]
     return heap::allocate_big(size, alignment);
-  after_big_allocation();
+  after_big_allocation(size);
   return result;
 }
 
@@ -185,8 +185,9 @@ void deallocate_in_slab(void* block, std::uint32_t tag) {
     }
   }
   forget_big(block, where);
+  const std::size_t dirty_before = page::dirty_bytes();
   heap::release_big(block, where);
-  after_big_free();
+  after_big_free(dirty_before);
 }
 
 // --- Resizing ---------------------------------------------------------------------------------

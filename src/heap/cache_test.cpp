@@ -4,6 +4,7 @@
 #include "heap/cache.hpp"
 
 #include "base/options.hpp"
+#include "heap/heap_for_test.hpp"
 #include "heap/registry.hpp"
 #include "os/memory.hpp"
 #include "page/region.hpp"
@@ -37,7 +38,7 @@ protected:
       EXPECT_EQ(cached_bytes(), 0u);
       EXPECT_EQ(h->cached_limit_bytes, 0u);
       EXPECT_EQ(h->usage().block_bytes, held_before) << "every block is back in its slab";
-      h->begin_decay_round(true);
+      settle(*h);
       h->check_invariants();
     }
     abandon_heap(*h);

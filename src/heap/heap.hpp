@@ -41,6 +41,26 @@ struct class_state {
   cache_array cache;
 };
 
+// A way through all slabs of a heap, in pieces: in between the heap is let go, and its lists
+// change. What is new by then, or changed its list, may be passed over or met twice.
+struct slab_sweep {
+  static constexpr unsigned rows_per_class = 2 + partial_quarters; // current, fresh, partial lists
+  static constexpr unsigned end = class_count * rows_per_class;
+
+  bool under_way() const { return row != end || next != nullptr; }
+
+  slab* next = nullptr; // in a partial list
+  unsigned row = end;   // where to go on after that list
+  bool settle = false;  // unchanged slabs count as idle at once
+};
+
+// How much of a sweep is done while nobody else gets the heap.
+struct sweep_limits {
+  unsigned slabs;     // looked at
+  unsigned stretches; // of neighbouring pages claimed: each is one call to the OS
+  unsigned pages;     // claimed
+};
+
 struct heap_usage {
   std::size_t slabs = 0;
   std::size_t slab_bytes = 0;    // address space of the slabs
@@ -85,24 +105,28 @@ public:
   }
   void deliver_outbox() { outbox_.deliver(); }
 
-  // Blocks that others freed come home.
+  // Blocks that others freed come home: of all slabs that are pending, or of at most `limit`, which
+  // are taken from the pending list all at once; true if of those more are left.
   void drain_pending();
+  bool drain_some(std::uint32_t limit);
+  bool has_pending() const { return taken_pending_ != nullptr || !pending.empty(); }
 
   // --- Decay.
 
   void release_spare_units();
 
-  // One round: brings everything home, gives empty slabs and spare units back, and notes which
-  // slabs have not changed since the last round. `settle` counts them as unchanged at once.
-  void begin_decay_round(bool settle);
-
-  // Then, until it returns 0: claims pages of such slabs for purging, up to `limit` slabs.
+  // A round goes over all slabs: those that have not changed since the last rounds are idle, and of
+  // them free pages are claimed for purging; the empty ones go. First comes begin_sweep(), then,
+  // until the sweep is no longer under way, sweep_slabs(): it returns how many items it has filled,
+  // up to `max_sweep_items`, for finish_purge().
   struct purge_item {
     slab* where;
     std::uint64_t pages;
     bool purged;
   };
-  unsigned claim_purgeable(purge_item* items, unsigned limit);
+  static constexpr unsigned max_sweep_items = 32;
+  void begin_sweep(slab_sweep& sweep, bool settle);
+  unsigned sweep_slabs(slab_sweep& sweep, sweep_limits limits, purge_item* items);
   void finish_purge(const purge_item* items, unsigned count);
 
   // --- Change of owner.
@@ -135,19 +159,27 @@ public:
   std::uint8_t quiet_rounds = 0;         // and in how many rounds nothing happened
   ranked_lock* shared_lock = nullptr;    // what serialises a shared heap's users
   std::atomic<bool> purging{false};      // claimed pages are being purged: slabs must stay
+  slab_sweep decay_sweep;                // maintenance lock: of the decay round,
+  slab_sweep growth_sweep;               // and of the owner, because the heap has grown
 
   alignas(cache_line_bytes) pending_list<> pending; // any time, any thread
 
 private:
   unsigned take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from);
-  slab* find_used(unsigned class_index);
+  slab* find_at_hand(class_state& state);
+  slab* find_used(unsigned class_index, unsigned& may_drain);
+  void make_current(class_state& state, slab& s);
   slab* find_fresh(unsigned class_index);
   void retire(slab*& s);
   slab* create_slab(unsigned class_index);
   void release_slab(slab& s);
   void after_return(slab& s);
   void add_partial(slab& s);
+  void remove_partial(slab& s);
   slab* pop_partial(class_state& state);
+  slab* advance(slab_sweep& sweep);
+  bool grow_old(slab& s, bool settle);
+  void drain_taken(std::uint32_t limit);
   template <class Visit>
   void for_each_partial(Visit visit);
   template <class Visit>
@@ -158,6 +190,7 @@ private:
   std::uint32_t tag_;
   unsigned spare_unit_count_ = 0;
   char* spare_units_[max_spare_units] = {};
+  remote_state<>* taken_pending_ = nullptr; // what drain_some() left, taken from `pending`
   outbox outbox_;
 };
 

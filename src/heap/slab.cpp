@@ -146,6 +146,9 @@ std::uint64_t purgeable_pages(slab& s) {
   if (!s.zero_beyond_frontier)
     give_up_frontier(s); // what lies beyond may hold the memory of an earlier life
   std::uint64_t result = 0;
+  // Blocks that touch a page fill it, but for what is left over behind the last block.
+  if ((s.free_count + 1u) * std::size_t{s.info().block_bytes} <= os::page_bytes)
+    return result;
   for (unsigned page = 0; page < page_count(s); ++page) {
     if ((s.purged_pages >> page & 1) != 0)
       continue;
