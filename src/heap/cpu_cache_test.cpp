@@ -6,6 +6,7 @@
 #include "heap/cpu_cache.hpp"
 
 #include "heap/cache.hpp"
+#include "heap/heap_for_test.hpp"
 #include "heap/registry.hpp"
 #include "os/memory.hpp"
 
@@ -83,7 +84,7 @@ protected:
     for (int round = 0; round < 2; ++round)
       for_each_cpu_heap([](heap& h) {
         empty_cache(h, *h.thread);
-        h.begin_decay_round(true);
+        settle(h);
       });
     for_each_cpu_heap([](heap& h) {
       h.check_invariants();
