@@ -19,7 +19,7 @@
 
 namespace bench {
 
-inline constexpr unsigned maximum_threads = 256;
+inline constexpr unsigned maximum_threads = 2048;
 inline constexpr std::size_t page_bytes = 4096;
 
 [[noreturn]] inline void fail(const char* what) {
@@ -78,7 +78,7 @@ public:
 
   unsigned threads(unsigned otherwise) {
     const std::uint64_t value = number("--threads", otherwise, otherwise);
-    check(value >= 1 && value <= maximum_threads, "--threads takes 1 to 256");
+    check(value >= 1 && value <= maximum_threads, "--threads takes 1 to 2048");
     return static_cast<unsigned>(value);
   }
 

@@ -6,6 +6,7 @@
 #include "front/explicit_heap.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
+#include "front/on_cpu.hpp"
 #include "front/thread.hpp"
 #include "heap/big.hpp"
 #include "heap/cache.hpp"
@@ -45,13 +46,22 @@ namespace {
   return block != nullptr ? block : out_of_memory();
 }
 
-void* allocate_class(unsigned class_index) {
+// The processor's cache had none, or is not known to this thread yet.
+void* allocate_class_on_cpu(unsigned class_index) {
+  void* block = refill_on_cpu(class_index);
+  if (block == nullptr && relieve(heap::size_classes[class_index].block_bytes)) [[unlikely]]
+    block = refill_on_cpu(class_index);
+  return block != nullptr ? block : allocate_shared(class_index);
+}
+
+// Not inline: the two slow paths below stay short for threads that use their processor's cache.
+[[gnu::noinline]] void* allocate_class(unsigned class_index) {
   heap::cache_bin& bin = heap::this_thread.bins[class_index];
-  if (*bin.top != nullptr)
+  if (*bin.top != nullptr) // size 0 comes here, too
     return *bin.top--;
   heap::heap* const h = own_heap();
   if (h == nullptr) [[unlikely]]
-    return allocate_shared(class_index);
+    return is_on_cpu() ? allocate_class_on_cpu(class_index) : allocate_shared(class_index);
   void* block = nullptr;
   bool due = false;
   {
@@ -73,39 +83,111 @@ page::grant allocate_big(std::size_t size, std::size_t alignment) {
   const page::grant result = heap::allocate_big(size, alignment);
   if (result.begin == nullptr && relieve(size)) [[unlikely]]
     return heap::allocate_big(size, alignment);
-  after_big_allocation();
+  after_big_allocation(size);
   return result;
+}
+
+// Out of line, so that what comes before it needs no stack frame.
+[[gnu::noinline]] void* allocate_slow(std::size_t size) {
+  if (size <= heap::max_slab_block_bytes) [[likely]] {
+    const unsigned class_index = heap::class_of(size == 0 ? 1 : size);
+    if (is_on_cpu())
+      if (void* const block = heap::pop_on_cpu(class_index); block != nullptr)
+        return block;
+    return allocate_class(class_index);
+  }
+  const page::grant result = allocate_big(size, 1);
+  return result.begin != nullptr ? result.begin : out_of_memory();
+}
+
+// A block of 1 to 32 KiB, if the thread's cache has one; otherwise nullptr.
+inline void* pop_coarse(std::size_t size) {
+  const std::size_t step = (size - heap::max_table_bytes - 1) / heap::coarse_step_bytes;
+  const bool known = step < heap::coarse_bin_offset_table.size(); // not if size is smaller, or 0
+  return known ? pop(heap::coarse_bin_offset_table[step]) : nullptr;
 }
 
 // --- Freeing ----------------------------------------------------------------------------------
 
-[[gnu::cold]] void deallocate_shared(heap::slab& s, void* block, std::uint32_t tag) {
+[[gnu::cold]] void deallocate_shared(void* block, std::uint32_t tag) {
   shared_heap_guard shared;
   heap::heap* const h = shared.get();
   if (h == nullptr)
     return; // no memory for a heap: the block is lost, as little as it is
-  if ((tag ^ h->tag()) < heap::tag_class_end)
+  if (h->owns(tag))
     h->put(block);
   else
-    h->put_remote(s, block);
+    h->put_remote(tag, block);
 }
 
-void deallocate_in_slab(void* block, const page::location& where, std::uint32_t tag) {
-  auto& s = *static_cast<heap::slab*>(where.descriptor->load(std::memory_order_relaxed));
-  heap::heap* const h = own_heap();
-  if (h == nullptr) [[unlikely]]
-    return deallocate_shared(s, block, tag);
+[[gnu::noinline]] void deallocate_own(heap::heap& h, void* block, std::uint32_t tag) {
   bool due = false;
   {
-    heap::owner_guard inside(h->lock);
-    if ((tag ^ h->tag()) < heap::tag_class_end)
-      heap::overflow(*h, heap::this_thread, s.class_index, block);
-    else
-      h->put_remote(s, block);
-    due = count_slow_path(*h);
+    heap::owner_guard inside(h.lock);
+    heap::overflow(h, heap::this_thread, heap::class_of_tag(tag), block);
+    due = count_slow_path(h);
   }
   if (due) [[unlikely]]
-    tick(*h);
+    tick(h);
+}
+
+[[gnu::noinline]] void deliver_and_tick(heap::heap& h, bool full, bool due) {
+  if (full) {
+    heap::owner_guard inside(h.lock);
+    h.deliver_outbox();
+  }
+  if (due)
+    tick(h);
+}
+
+// True of a slab of another heap, in a thread that has one.
+bool is_foreign(std::uint32_t tag) {
+  const heap::thread_state& thread = heap::this_thread;
+  return thread.owned != nullptr && tag >> page::tag_owner_shift != 0 &&
+         (tag ^ thread.tag) >= heap::tag_class_end;
+}
+
+// Out of line, like those around it: so deallocate_slow() saves no registers.
+// REQUIRES: `h` is the calling thread's.
+[[gnu::noinline]] void deallocate_foreign(heap::heap& h, void* block, std::uint32_t tag) {
+  bool full = false;
+  bool due = false;
+  {
+    heap::owner_guard inside(h.lock);
+    full = h.add_remote(tag, block);
+    due = count_slow_path(h);
+  }
+  if (full || due) [[unlikely]]
+    deliver_and_tick(h, full, due);
+}
+
+void deallocate_in_slab(void* block, std::uint32_t tag) {
+  if (is_on_cpu() && overflow_on_cpu(block, tag))
+    return;
+  heap::heap* const h = own_heap();
+  if (h == nullptr) [[unlikely]]
+    return deallocate_shared(block, tag);
+  if (h->owns(tag))
+    deallocate_own(*h, block, tag);
+  else
+    deallocate_foreign(*h, block, tag);
+}
+
+[[gnu::noinline]] void deallocate_anything(void* block) {
+  const page::location where = page::locate(block);
+  if (where.tag != nullptr) {
+    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
+    if (tag >> page::tag_owner_shift != 0) [[likely]] {
+      if (is_on_cpu() && tag >= heap::first_cpu_tag &&
+          heap::push_on_cpu(heap::class_of_tag(tag), block))
+        return;
+      return deallocate_in_slab(block, tag);
+    }
+  }
+  forget_big(block, where);
+  const std::size_t dirty_before = page::dirty_bytes();
+  heap::release_big(block, where);
+  after_big_free(dirty_before);
 }
 
 // --- Resizing ---------------------------------------------------------------------------------
@@ -137,13 +219,15 @@ struct live_block {
   bool in_slab;
 };
 
-// Reports an address where no block lives as misuse `what`.
-live_block find_block(const char* what, const void* block) {
+// Reports an address where no block lives as misuse `what`. Some programs ask for the size at every
+// allocation, so the common case is decided by the tag alone.
+inline live_block find_block(const char* what, const void* block) {
   const page::location where = page::locate(block);
-  if (where.tag != nullptr &&
-      where.tag->load(std::memory_order_relaxed) >> page::tag_owner_shift != 0) {
-    const auto& s = *static_cast<heap::slab*>(where.descriptor->load(std::memory_order_relaxed));
-    return {where, s.info().block_bytes, true};
+  if (where.tag != nullptr) [[likely]] {
+    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
+    if (tag >> page::tag_owner_shift != 0) [[likely]] {
+      return {where, heap::size_classes[heap::class_of_tag(tag)].block_bytes, true};
+    }
   }
   const std::size_t usable = heap::big_bytes(const_cast<void*>(block), where);
   if (usable == 0) [[unlikely]]
@@ -153,25 +237,28 @@ live_block find_block(const char* what, const void* block) {
 
 } // namespace
 
-void* allocate_slow(std::size_t size) {
-  if (size <= heap::max_slab_block_bytes) [[likely]]
-    return allocate_class(heap::class_of(size == 0 ? 1 : size));
-  const page::grant result = allocate_big(size, 1);
-  return result.begin != nullptr ? result.begin : out_of_memory();
+void* allocate_uncached(std::size_t size) noexcept {
+  if (void* const block = pop_coarse(size); block != nullptr) [[likely]]
+    return block;
+  return allocate_slow(size);
 }
 
-void deallocate_slow(void* block) {
-  if (block == nullptr)
+void deallocate_slow(void* block) noexcept {
+  const std::uintptr_t unit =
+      (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
+  if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]] {
+    // Where threads exchange blocks, every free comes here.
+    const std::uint32_t tag = page::primary.tags[unit].load(std::memory_order_relaxed);
+    if (is_foreign(tag)) {
+      heap::heap& h = *heap::this_thread.owned;
+      if (!heap::keep_foreign(h, heap::this_thread, tag, block))
+        deallocate_foreign(h, block, tag);
+      return;
+    }
+  } else if (block == nullptr) {
     return;
-  const page::location where = page::locate(block);
-  if (where.tag != nullptr) {
-    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
-    if (tag >> page::tag_owner_shift != 0) [[likely]]
-      return deallocate_in_slab(block, where, tag);
   }
-  forget_big(block, where);
-  heap::release_big(block, where);
-  after_big_free();
+  deallocate_anything(block);
 }
 
 void* allocate_zeroed(std::size_t size) {
@@ -179,12 +266,16 @@ void* allocate_zeroed(std::size_t size) {
     void* const block = allocate(size);
     return block != nullptr ? std::memset(block, 0, size) : nullptr;
   }
+  if (void* const block = pop_coarse(size); block != nullptr)
+    return std::memset(block, 0, size);
   page::grant result{};
   if (size <= heap::max_slab_block_bytes) {
     heap::heap* const h = own_heap();
     const unsigned class_index = heap::class_of(size);
     if (h == nullptr) [[unlikely]] {
-      result.begin = static_cast<char*>(allocate_shared(class_index));
+      result.begin =
+          static_cast<char*>(is_on_cpu() ? refill_on_cpu_for_calloc(class_index, result.zeroed)
+                                         : allocate_shared(class_index));
     } else {
       bool due = false;
       {
@@ -238,12 +329,6 @@ void* reallocate(void* block, std::size_t size) {
 }
 
 std::size_t usable_size(const void* block) {
-  // Some programs ask at every allocation, so the common case is decided by the tag alone.
-  if (const page::location where = page::locate(block); where.tag != nullptr) [[likely]] {
-    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
-    if (tag >> page::tag_owner_shift != 0) [[likely]]
-      return heap::size_classes[(tag >> heap::tag_class_shift) % heap::class_count].block_bytes;
-  }
   return block == nullptr ? 0 : find_block("invalid malloc_usable_size", block).usable;
 }
 

@@ -93,7 +93,7 @@ void* allocate_in(mete_heap& home, std::size_t alignment, std::size_t size, bool
     return nullptr;
   }
   if (class_index == heap::class_count)
-    after_big_allocation();
+    after_big_allocation(wanted);
   return zero && !zeroed ? std::memset(block, 0, wanted) : block;
 }
 
@@ -139,6 +139,7 @@ mete_heap* mete_heap_create() noexcept {
 void mete_heap_destroy(mete_heap* home) noexcept {
   if (home == nullptr)
     return;
+  const std::size_t dirty_before = page::dirty_bytes();
   {
     lock_guard guard(front::maintenance_lock);
     front::deliver_all_outboxes();
@@ -157,7 +158,7 @@ void mete_heap_destroy(mete_heap* home) noexcept {
     heap::destroy_shared_heap(*home->slabs);
     page::release_metadata(home, sizeof(mete_heap));
   }
-  front::after_big_free();
+  front::after_big_free(dirty_before);
 }
 
 void* mete_heap_malloc(mete_heap* home, std::size_t size) noexcept {

@@ -190,6 +190,26 @@ TEST_F(explicit_heap_test, it_can_be_destroyed_while_frees_wait_in_outboxes) {
   }
 }
 
+TEST_F(explicit_heap_test, its_blocks_never_stay_in_a_thread_cache) {
+  void* const own = allocate(100); // so that the thread has a cache for this size
+  mete_heap* const home = mete_heap_create();
+  std::vector<void*> blocks;
+  for (int count = 0; count < 50; ++count)
+    blocks.push_back(mete_heap_malloc(home, 100));
+  for (void* each : blocks)
+    deallocate(each);
+  std::vector<void*> taken;
+  for (int count = 0; count < 200; ++count)
+    taken.push_back(allocate(100));
+  std::sort(blocks.begin(), blocks.end());
+  for (void* each : taken) {
+    EXPECT_FALSE(std::binary_search(blocks.begin(), blocks.end(), each));
+    deallocate(each);
+  }
+  mete_heap_destroy(home);
+  deallocate(own);
+}
+
 TEST_F(explicit_heap_test, many_threads_use_one_heap) {
   mete_heap* const home = mete_heap_create();
   std::vector<std::thread> threads;

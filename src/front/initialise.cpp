@@ -3,7 +3,9 @@
 
 #include "base/check.hpp"
 #include "base/options.hpp"
+#include "base/placement.hpp"
 #include "front/fork.hpp"
+#include "front/on_cpu.hpp"
 #include "front/statistics.hpp"
 #include "front/thread.hpp"
 #include "mete/mete.h"
@@ -30,7 +32,8 @@ void read_options() {
   if (options_read || environ == nullptr)
     return;
   options_read = true;
-  if (const char* text = ::secure_getenv("METE_OPTIONS"); text != nullptr)
+  METE_BESIDE_CODE("variable") static constexpr char variable[] = "METE_OPTIONS";
+  if (const char* text = ::secure_getenv(variable); text != nullptr)
     parse_options(text);
 }
 
@@ -41,6 +44,13 @@ void read_options() {
   if (!registered) {
     registered = true;
     register_for_fork();
+    if (option(options.cpu_caches) == static_cast<int>(cpu_caches::always) &&
+        !heap::enable_cpu_caches()) {
+      message line;
+      line << "cpu_caches=1 is ignored: there are no restartable sequences for this process "
+              "(rseq(2); they need x86-64, Linux 5.10 and glibc 2.35)";
+      line.print();
+    }
     if (option(options.verbose) != 0) {
       message line;
       line << "version " << METE_VERSION << " active in pid " << static_cast<int>(::getpid())

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace mete::front {
 
@@ -21,7 +22,16 @@ namespace {
 
 constexpr std::uint32_t cache_tick_ms = 100;
 constexpr std::uint8_t quiet_rounds_needed = 5; // more than slabs need to count as idle
+
+// The work that is done at once, while a heap is held or in a program's malloc or free: what is
+// left waits for the next time.
+constexpr heap::sweep_limits decay_piece{.slabs = 128, .stretches = 64, .pages = 512};
+// At each slow path of a heap that grows, by 16 KiB mostly: so it gives back faster than it takes.
+constexpr heap::sweep_limits growth_piece{.slabs = 16, .stretches = 4, .pages = 64};
+constexpr std::size_t purge_piece_bytes = 256 * KiB;
+constexpr unsigned drain_piece = 16;
 constexpr std::size_t inline_budget_bytes = 8 * MiB;
+
 constexpr unsigned background_rounds_idle = 8;
 
 std::uint32_t decay_ms() {
@@ -64,38 +74,76 @@ std::size_t purge_claimed(heap::heap::purge_item& item) {
   return bytes;
 }
 
-std::size_t decay_heap(heap::heap& h, bool settle) {
-  constexpr unsigned batch = 32;
-  heap::heap::purge_item items[batch];
-  std::size_t bytes = 0;
+// A piece of a sweep; `more`: it is not the last. REQUIRES: the maintenance lock.
+std::size_t continue_sweep(heap::heap& h, heap::slab_sweep& sweep, heap::sweep_limits limits,
+                           bool& more) {
+  heap::heap::purge_item items[heap::heap::max_sweep_items];
   unsigned count = 0;
-  const auto claim = [&] {
-    count = h.claim_purgeable(items, batch);
-    h.purging.store(count != 0, std::memory_order_relaxed);
-  };
   with_heap(h, [&] {
-    h.begin_decay_round(settle);
-    claim();
+    count = h.sweep_slabs(sweep, limits, items);
+    more = sweep.under_way();
+    h.purging.store(count != 0, std::memory_order_relaxed);
   });
-  while (count != 0) {
-    for (unsigned index = 0; index < count; ++index)
-      bytes += purge_claimed(items[index]);
-    with_heap(h, [&] {
-      h.finish_purge(items, count);
-      claim();
-    });
-  }
+  if (count == 0)
+    return 0;
+  std::size_t bytes = 0;
+  for (unsigned index = 0; index < count; ++index)
+    bytes += purge_claimed(items[index]);
+  with_heap(h, [&] {
+    h.finish_purge(items, count);
+    h.purging.store(false, std::memory_order_relaxed);
+  });
   return bytes;
+}
+
+// What others freed and what this heap freed of others, then all slabs; piece by piece, because the
+// heap's thread waits meanwhile.
+std::size_t decay_heap(heap::heap& h, bool settle) {
+  bool more = false;
+  const auto drain_list = [&] {
+    do
+      with_heap(h, [&] { more = h.drain_some(decay_piece.slabs); });
+    while (more);
+  };
+  drain_list(); // it may have been what was left of an earlier one
+  drain_list();
+  with_heap(h, [&] {
+    h.deliver_outbox();
+    h.begin_sweep(h.decay_sweep, settle);
+  });
+  std::size_t bytes = 0;
+  do
+    bytes += continue_sweep(h, h.decay_sweep, decay_piece, more);
+  while (more);
+  return bytes;
+}
+
+// A processor's cache is within reach, unlike a thread's: it goes back whole, or shrinks from round
+// to round while nobody misses anything in it.
+void empty_cpu_cache(heap::heap& h, bool settle) {
+  if (!h.serves_cpu() || !(settle || h.quiet_rounds != 0))
+    return;
+  with_heap(h, [&] {
+    if (settle)
+      heap::empty_cache(h, *h.thread);
+    else
+      heap::shrink_idle(h, *h.thread);
+  });
 }
 
 // REQUIRES: the maintenance lock.
 std::size_t decay_round(bool settle, std::size_t budget) {
   std::size_t bytes = 0;
-  if (settle)
+  if (settle) {
+    heap::for_each_heap([](heap::heap& h) { empty_cpu_cache(h, true); });
     deliver_all_outboxes(); // first: what is delivered may be for a heap that comes before
+  }
   heap::for_each_heap([&](heap::heap& h) {
-    if (settle || !is_quiet(h))
-      bytes += decay_heap(h, settle);
+    if (!settle && is_quiet(h))
+      return;
+    if (!settle)
+      empty_cpu_cache(h, false);
+    bytes += decay_heap(h, settle);
   });
   return bytes + page::purge_runs_freed_before(os::coarse_now_ms() - decay_ms(), budget);
 }
@@ -222,13 +270,22 @@ std::size_t dirty_limit(std::size_t resident, bool new_peak) {
 
 // `allocated`: memory was allocated, not freed. What is freed can seem to be a new peak, because
 // runs are rounded up on their way back.
-void purge_excess(bool allocated) {
+void purge_excess(bool allocated, std::size_t budget) {
+  // The limit of the last new peak holds until it has been reached, a budget at a time.
+  static constinit std::atomic<std::size_t> owed{SIZE_MAX};
   const std::size_t resident = page::resident_bytes();
-  const bool new_peak = at_new_peak(resident);
-  const std::size_t limit = dirty_limit(resident, new_peak && allocated);
-  if (page::dirty_bytes() <= limit || !maintenance_lock.try_lock())
+  const bool new_peak = at_new_peak(resident) && allocated;
+  const std::size_t limit =
+      std::min(dirty_limit(resident, new_peak), owed.load(std::memory_order_relaxed));
+  if (page::dirty_bytes() <= limit) {
+    owed.store(SIZE_MAX, std::memory_order_relaxed);
+    return;
+  }
+  if (new_peak)
+    owed.store(limit, std::memory_order_relaxed); // racy, too
+  if (!maintenance_lock.try_lock())
     return; // somebody is at it
-  page::purge_runs_above(limit);
+  page::purge_runs_above(limit, budget);
   maintenance_lock.unlock();
 }
 
@@ -242,9 +299,9 @@ void decay_inline(std::uint32_t now_ms) {
   maintenance_lock.unlock();
 }
 
-void settle_dirty(std::uint32_t now_ms, bool allocated) {
+void settle_dirty(std::uint32_t now_ms, bool allocated, std::size_t bytes) {
   relieve_pressure();
-  purge_excess(allocated);
+  purge_excess(allocated, bytes);
   if (much_is_unused() && !ensure_background())
     decay_inline(now_ms);
 }
@@ -259,43 +316,57 @@ bool has_grown(heap::heap& h) {
 }
 
 // Memory in slabs decays with time, and with growth: a heap that takes more and more memory for
-// some sizes first gives back the free pages among blocks of others.
-void decay_grown(heap::heap& h) {
+// some sizes gives back the free pages among blocks of others.
+void pay_for_growth(heap::heap& h) {
   if (!maintenance_lock.try_lock())
-    return; // a round is under way
-  decay_heap(h, true);
+    return;          // a round is under way
+  bool more = false; // at the next slow path
+  continue_sweep(h, h.growth_sweep, growth_piece, more);
   maintenance_lock.unlock();
 }
 
 } // namespace
 
-void tick(heap::heap& h) {
+tick_result tick_inside(heap::heap& h, heap::thread_state& cache) {
   const std::uint32_t now_ms = os::coarse_now_ms();
-  bool grown = false;
+  const std::size_t freed = std::exchange(h.freed_since_tick, 0);
+  background.freed_bytes.fetch_add(freed, std::memory_order_relaxed);
+  if (!h.growth_sweep.under_way() && has_grown(h))
+    h.begin_sweep(h.growth_sweep, true);
+  if (now_ms - h.last_tick_ms >= cache_tick_ms) {
+    h.last_tick_ms = now_ms;
+    heap::shrink_idle(h, cache);
+    h.deliver_outbox();
+  }
+  // Mallocs drain only what they need; but empty slabs wait in the list, and double frees.
+  if (freed >= much_freed_bytes)
+    h.drain_some(drain_piece);
+  return {&h, now_ms, freed, h.growth_sweep.under_way()};
+}
+
+void finish_tick(const tick_result& ticked) {
+  if (ticked.growing)
+    pay_for_growth(*ticked.heap);
+  settle_dirty(ticked.now_ms, true, purge_piece_bytes + ticked.freed_bytes);
+}
+
+void tick(heap::heap& h) {
+  tick_result ticked;
   {
     heap::owner_guard inside(h.lock);
-    background.freed_bytes.fetch_add(h.freed_since_tick, std::memory_order_relaxed);
-    h.freed_since_tick = 0;
-    grown = has_grown(h);
-    if (now_ms - h.last_tick_ms >= cache_tick_ms) {
-      h.last_tick_ms = now_ms;
-      heap::shrink_idle(h, heap::this_thread);
-      h.deliver_outbox();
-      if (!h.pending.empty())
-        h.drain_pending();
-    }
+    ticked = tick_inside(h, heap::this_thread);
   }
-  if (grown)
-    decay_grown(h);
-  settle_dirty(now_ms, true);
+  finish_tick(ticked);
 }
 
-void after_big_allocation() {
-  purge_excess(true);
+void after_big_allocation(std::size_t size) {
+  purge_excess(true, purge_piece_bytes + 2 * size);
 }
 
-void after_big_free() {
-  settle_dirty(os::coarse_now_ms(), false);
+void after_big_free(std::size_t dirty_before) {
+  const std::size_t dirty = page::dirty_bytes();
+  const std::size_t added = dirty > dirty_before ? dirty - dirty_before : 0;
+  settle_dirty(os::coarse_now_ms(), false, purge_piece_bytes + 2 * added);
 }
 
 void deliver_all_outboxes() {

@@ -33,20 +33,34 @@ void with_heap(heap::heap& h, Work work) {
     h.lock.restore();
 }
 
+// So much came back to a heap's slabs that it is time to tick.
+inline constexpr std::size_t much_freed_bytes = 1 * MiB;
+
 // Counts one slow path; true when it is time to tick. REQUIRES: the caller is inside the heap.
 inline bool count_slow_path(heap::heap& h) {
   const std::uint32_t operations = h.operations.load(std::memory_order_relaxed) + 1;
   h.operations.store(operations, std::memory_order_relaxed);
-  return operations % 64 == 0 || h.freed_since_tick >= 1 * MiB;
+  return operations % 64 == 0 || h.freed_since_tick >= much_freed_bytes ||
+         h.growth_sweep.under_way();
 }
 
 // REQUIRES: the caller's thread owns the heap and holds no lock.
 void tick(heap::heap& h);
 
-// After a big block was allocated, or freed: keeps the limit on dirty bytes. REQUIRES: no lock is
-// held.
-void after_big_allocation();
-void after_big_free();
+// The same in two steps, for a processor's heap: inside of it, and with no lock held.
+struct tick_result {
+  heap::heap* heap = nullptr; // nullptr: no tick
+  std::uint32_t now_ms = 0;
+  std::size_t freed_bytes = 0; // to slabs, since the last one
+  bool growing = false;
+};
+tick_result tick_inside(heap::heap& h, heap::thread_state& cache);
+void finish_tick(const tick_result& ticked);
+
+// After a big block was allocated, or freed, before which there were `dirty_before` dirty bytes:
+// keeps the limit on them. REQUIRES: no lock is held.
+void after_big_allocation(std::size_t size);
+void after_big_free(std::size_t dirty_before);
 
 // After this, no block freed before is in any outbox, and no freer is on its way.
 // REQUIRES: the maintenance lock.

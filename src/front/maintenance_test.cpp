@@ -135,7 +135,7 @@ TEST_F(maintenance_test, without_its_thread_memory_decays_by_the_way) {
   free_all(allocate_many(16, 1 * MiB));
   EXPECT_GE(page::dirty_bytes(), 15 * MiB) << "not before its time";
   EXPECT_TRUE(comes_true_within(milliseconds(5000), [] {
-    after_big_free();
+    after_big_free(page::dirty_bytes());
     return page::dirty_bytes() == 0;
   }));
 }
@@ -209,6 +209,39 @@ TEST_F(maintenance_test, a_heap_is_held_by_one_at_a_time) {
   stop = true;
   busy.join();
 }
+
+#if defined(METE_FAULT_INJECTION)
+TEST_F(maintenance_test, no_malloc_or_free_calls_the_os_more_than_a_few_times) {
+  std::vector<void*> kept = allocate_many(40'000, 500);
+  const std::vector<void*> large = allocate_many(60, 1 * MiB);
+  std::size_t most = 0;
+  const auto counted = [&](auto call) {
+    const std::size_t before = os::counted_calls();
+    call();
+    most = std::max(most, os::counted_calls() - before);
+  };
+  for (std::size_t at = 0; at < kept.size(); ++at)
+    if (at % 20 != 0)
+      counted([&] { deallocate(kept[at]); });
+  for (std::size_t at = 0; at < large.size(); at += 2) // holes that nothing fits into
+    counted([&] { deallocate(large[at]); });
+  std::vector<void*> more;
+  const std::size_t purged_before = take_statistics().slab_purged_bytes;
+  for (int count = 0; count < 40'000; ++count)
+    counted([&] { more.push_back(allocate(1000)); });
+  EXPECT_GE(take_statistics().slab_purged_bytes, purged_before + 2 * MiB) << "growth gives back";
+  for (int count = 0; count < 30; ++count)
+    counted([&] { more.push_back(allocate(2 * MiB)); });
+  // A commit takes seven, pieces of purging four and up to eight for each 256 KiB of budget.
+  EXPECT_GE(most, 4u);
+  EXPECT_LE(most, 40u);
+  for (std::size_t at = 0; at < kept.size(); at += 20)
+    deallocate(kept[at]);
+  for (std::size_t at = 1; at < large.size(); at += 2)
+    deallocate(large[at]);
+  free_all(more);
+}
+#endif
 
 TEST_F(maintenance_test, relief_is_not_tried_where_it_cannot_help) {
   if (page::regions_in_use().regions == 1) {

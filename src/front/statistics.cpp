@@ -4,6 +4,7 @@
 #include "base/check.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
+#include "heap/cpu_cache.hpp"
 #include "heap/mapping.hpp"
 #include "heap/registry.hpp"
 #include "page/metadata.hpp"
@@ -75,7 +76,13 @@ void print_statistics() {
 void check_all_invariants() {
   page::check_region_invariants();
   lock_guard guard(maintenance_lock);
-  heap::for_each_heap([](heap::heap& h) { with_heap(h, [&] { h.check_invariants(); }); });
+  heap::for_each_heap([](heap::heap& h) {
+    with_heap(h, [&] {
+      h.check_invariants();
+      if (h.serves_cpu())
+        heap::check_cpu_cache(h);
+    });
+  });
 }
 
 } // namespace mete::front

@@ -2,6 +2,7 @@
 #include "front/thread.hpp"
 
 #include "front/initialise.hpp"
+#include "front/on_cpu.hpp"
 #include "heap/cache.hpp"
 #include "heap/registry.hpp"
 #include "os/thread.hpp"
@@ -15,6 +16,10 @@ constinit heap::heap* shared_heap = nullptr; // made when it is needed first
 heap::heap* attach_heap() {
   initialise();
   heap::thread_state& thread = heap::this_thread;
+  if (wants_cpu_cache()) {
+    thread.phase = heap::thread_phase::on_cpu;
+    return nullptr;
+  }
   heap::heap* const h = heap::acquire_heap(&thread);
   if (h == nullptr)
     return nullptr;

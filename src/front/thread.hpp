@@ -7,8 +7,9 @@
 
 namespace mete::front {
 
-// The calling thread's heap, attached if need be; nullptr if it cannot have one (it is about to
-// end, or memory is out): then serve it with a shared_heap_guard.
+// The calling thread's heap, attached if need be; nullptr if it uses its processor's
+// (front/on_cpu.hpp), or cannot have one (it is about to end, or memory is out): then serve it with
+// a shared_heap_guard.
 heap::heap* attach_or_none();
 
 inline heap::heap* own_heap() {

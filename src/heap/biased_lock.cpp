@@ -28,6 +28,16 @@ void biased_lock::enter_slow() {
   } while (revoked_.load(std::memory_order_acquire) != 0);
 }
 
+void biased_lock::await_entrance() {
+  if (revoked_.load(std::memory_order_relaxed) != 0)
+    return sleep_while_revoked();
+  // No spinning: whoever is inside was most likely preempted here, by the caller.
+  std::uint32_t state = inside_.load(std::memory_order_relaxed);
+  if (state == 2 ||
+      (state == 1 && inside_.compare_exchange_strong(state, 2, std::memory_order_relaxed)))
+    futex_wait(inside_, 2);
+}
+
 void biased_lock::claim() {
   std::uint32_t expected = 0;
   while (!revoked_.compare_exchange_weak(expected, 1, std::memory_order_acquire,

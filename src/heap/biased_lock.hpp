@@ -13,6 +13,11 @@
 //
 // The owner never nests. Others exclude each other by the word `revoked`.
 //
+// The owner may also be a processor: whichever thread runs there enters, by a restartable sequence
+// that looks at both words and stores 1 into `inside` (heap/cpu_cache.cpp). The heavy barrier
+// restarts such sequences; so here, too, one sees the other. The thread may be moved to another
+// processor while it is inside; then those on the one that it left wait.
+//
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -25,7 +30,7 @@
 
 namespace mete::heap {
 
-class biased_lock {
+class alignas(8) biased_lock { // both words are read at once by heap/cpu_cache.cpp
 public:
   // --- For the owner.
 
@@ -44,6 +49,16 @@ public:
     // release: pairs with the load in revoke().
     inside_.store(0, std::memory_order_release);
   }
+
+  // --- For a thread that has entered on its processor, or could not.
+
+  void leave_on_cpu() {
+    lock_order_release(lock_rank::heap);
+    if (inside_.exchange(0, std::memory_order_release) == 2)
+      futex_wake(inside_, INT32_MAX);
+  }
+  // Returns when another attempt may succeed.
+  void await_entrance();
 
   // --- For everybody else.
 
@@ -81,9 +96,10 @@ private:
   void enter_slow();
   void sleep_while_revoked();
 
-  std::atomic<std::uint32_t> inside_{0};
+  std::atomic<std::uint32_t> inside_{0};  // 2: as 1, and somebody awaits the entrance
   std::atomic<std::uint32_t> revoked_{0}; // 0: no, 1: yes, 2: yes and somebody sleeps
 };
+static_assert(sizeof(biased_lock) == 8);
 
 // Owner access for a scope.
 class [[nodiscard]] owner_guard {

@@ -13,8 +13,10 @@ namespace {
 
 constexpr unsigned misses_until_growth = 2;
 constexpr unsigned misses_until_stealing = 16;
-constexpr unsigned kept_growth =
-    4; // arrays up to this many times their first size outlive a thread
+// What outlives a thread of an array: up to this many times its first size, and its memory if that
+// is no more than for so many blocks.
+constexpr unsigned kept_growth = 4;
+constexpr unsigned kept_room = 128;
 constexpr std::size_t process_budget_bytes = 16 * MiB; // shared by all threads
 constexpr std::size_t min_thread_budget_bytes = 128 * KiB;
 constexpr std::size_t small_heap_budget_bytes = 192 * KiB; // for a heap of up to eight times that
@@ -33,38 +35,54 @@ std::size_t thread_budget(const heap& h) {
                    std::max(h.footprint_bytes / budget_per_footprint, small_heap_budget_bytes)});
 }
 
+// What of an array counts in the budget: not the first size, because every class that is used has
+// it. The sum over all classes is more than the budget of a small heap.
+std::size_t growth_bytes(unsigned class_index, unsigned capacity) {
+  const size_class& info = size_classes[class_index];
+  return capacity <= info.initial_cached
+             ? 0
+             : std::size_t{capacity - info.initial_cached} * info.block_bytes;
+}
+
 unsigned filled(const cache_bin& bin, const cache_array& array) {
   return static_cast<unsigned>(bin.top - array.slots);
 }
 
-// Replaces the class's array by one of another capacity; contents stay. False if there is no memory
-// for it. REQUIRES: they fit.
-bool set_capacity(heap& h, thread_state& thread, unsigned class_index, unsigned capacity) {
-  cache_array& array = h.classes[class_index].cache;
-  cache_bin& bin = thread.bins[class_index];
+// Memory for an array of this capacity; contents stay. False if there is none.
+bool make_room(thread_state& thread, unsigned class_index, cache_array& array, unsigned capacity) {
   auto* const slots = static_cast<void**>(page::allocate_metadata(array_bytes(capacity)));
   if (slots == nullptr)
     return false;
+  cache_bin& bin = thread.bins[class_index];
   unsigned held = 0;
   if (array.slots != nullptr) {
     held = filled(bin, array);
     std::memcpy(slots + 1, array.slots + 1, held * sizeof(void*));
-    page::release_metadata(array.slots, array_bytes(array.capacity));
+    page::release_metadata(array.slots, array_bytes(array.room));
   }
-  const std::size_t block_bytes = size_classes[class_index].block_bytes;
-  h.cached_limit_bytes += capacity * block_bytes;
-  h.cached_limit_bytes -= array.capacity * block_bytes;
   array.slots = slots;
-  array.capacity = static_cast<std::uint16_t>(capacity);
+  array.room = static_cast<std::uint16_t>(capacity);
   bin.top = slots + held;
-  bin.limit = slots + capacity;
+  return true;
+}
+
+// Changes what the class's array may hold; contents stay. False if there is no memory for it.
+// REQUIRES: they fit.
+bool set_capacity(heap& h, thread_state& thread, unsigned class_index, unsigned capacity) {
+  cache_array& array = h.classes[class_index].cache;
+  if (capacity > array.room && !make_room(thread, class_index, array, capacity))
+    return false;
+  h.cached_limit_bytes += growth_bytes(class_index, capacity);
+  h.cached_limit_bytes -= growth_bytes(class_index, array.capacity);
+  array.capacity = static_cast<std::uint16_t>(capacity);
+  thread.bins[class_index].limit = array.slots + capacity;
   return true;
 }
 
 void drop_array(heap& h, thread_state& thread, unsigned class_index) {
   cache_array& array = h.classes[class_index].cache;
-  h.cached_limit_bytes -= std::size_t{array.capacity} * size_classes[class_index].block_bytes;
-  page::release_metadata(array.slots, array_bytes(array.capacity));
+  h.cached_limit_bytes -= growth_bytes(class_index, array.capacity);
+  page::release_metadata(array.slots, array_bytes(array.room));
   array = {};
   thread.bins[class_index] = {empty_bin_slot, empty_bin_slot};
 }
@@ -73,18 +91,19 @@ void drop_array(heap& h, thread_state& thread, unsigned class_index) {
 void flush(heap& h, thread_state& thread, unsigned class_index, unsigned count) {
   cache_array& array = h.classes[class_index].cache;
   cache_bin& bin = thread.bins[class_index];
-  h.put_many(array.slots + 1, count);
+  h.put_many(class_index, array.slots + 1, count);
   const unsigned kept = filled(bin, array) - count;
   std::memmove(array.slots + 1, array.slots + 1 + count, kept * sizeof(void*));
   bin.top = array.slots + kept;
 }
 
-// Gives up the arrays of classes that have not missed lately, one after the other, each with a
-// second chance, until `needed` bytes are free of the budget. (The clock algorithm: F. Corbató,
-// 1968.)
+// Empties the arrays of classes that have not missed lately and takes back what they have grown by,
+// one after the other, each with a second chance, until `needed` bytes are free of the budget. (The
+// clock algorithm: F. Corbató, 1968.) The memory of an array stays: it may have to grow again soon,
+// and the lock of the metadata is everybody's.
 void steal_budget(heap& h, thread_state& thread, unsigned for_class, std::size_t needed,
                   std::size_t budget) {
-  for (unsigned looked_at = 0; looked_at < 2 * class_count; ++looked_at) {
+  for (unsigned looked_at = 0; looked_at < class_count; ++looked_at) {
     if (h.cached_limit_bytes + needed <= budget)
       return;
     const unsigned index = h.clock_hand++ % class_count;
@@ -96,7 +115,7 @@ void steal_budget(heap& h, thread_state& thread, unsigned for_class, std::size_t
       continue;
     }
     flush(h, thread, index, filled(thread.bins[index], array));
-    drop_array(h, thread, index);
+    set_capacity(h, thread, index, size_classes[index].initial_cached);
   }
 }
 
@@ -139,7 +158,7 @@ void* refill(heap& h, thread_state& thread, unsigned class_index) {
 
 void overflow(heap& h, thread_state& thread, unsigned class_index, void* block) {
   if (!grow_if_missing(h, thread, class_index)) {
-    h.put(block);
+    h.put_many(class_index, &block, 1);
     return;
   }
   cache_array& array = h.classes[class_index].cache;
@@ -193,14 +212,18 @@ void empty_cache(heap& h, thread_state& thread) {
 
 void leave_cache(heap& h, thread_state& thread) {
   for (unsigned index = 0; index < class_count; ++index) {
-    const cache_array& array = h.classes[index].cache;
+    cache_array& array = h.classes[index].cache;
     if (array.slots == nullptr)
       continue;
     flush(h, thread, index, filled(thread.bins[index], array));
-    if (array.capacity > kept_growth * size_classes[index].initial_cached)
+    array.misses = 0; // many short threads are no reason to grow
+    const unsigned most_kept = kept_growth * size_classes[index].initial_cached;
+    if (array.room > std::max(most_kept, kept_room)) {
       drop_array(h, thread, index);
-    else
+    } else {
+      set_capacity(h, thread, index, std::min<unsigned>(array.capacity, most_kept));
       thread.bins[index] = {empty_bin_slot, empty_bin_slot};
+    }
   }
 }
 

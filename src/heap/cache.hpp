@@ -2,9 +2,12 @@
 //
 // A class's array starts small, doubles when it keeps missing, up to what the class and the
 // thread's budget allow, and is halved again when it is idle. A refill takes half an array, so that
-// as much room is left for frees; a flush returns the older half, because the younger is warm.
+// as much room is left for frees; a flush returns the older half, because the younger is warm. A
+// class that keeps missing takes from idle ones what they have grown by.
 //
-// REQUIRES, all of them: the calling thread owns the heap and is inside its lock.
+// A processor's cache (heap/cpu_cache.hpp) is filled and emptied by the same functions.
+//
+// REQUIRES, all of them: the calling thread owns the heap and is inside its lock, or holds it.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -13,6 +16,9 @@
 #include "heap/thread_cache.hpp"
 
 namespace mete::heap {
+
+// Blocks that are smaller go home: their neighbours on the cache line are another thread's.
+inline constexpr unsigned first_kept_class = class_of(cache_line_bytes);
 
 // A block of the class, refilling the cache on the way; nullptr if memory is out.
 void* refill(heap& h, thread_state& thread, unsigned class_index);
@@ -23,6 +29,21 @@ void overflow(heap& h, thread_state& thread, unsigned class_index, void* block);
 // A block for calloc: `zeroed` if it reads as zero. Fresh blocks are taken one by one, so that
 // what is known about them is not lost in the cache.
 void* take_for_calloc(heap& h, thread_state& thread, unsigned class_index, bool& zeroed);
+
+// Puts a foreign block where the next one of its class will be taken from, if this thread uses the
+// class and has fewer than a refill brings. It still belongs to its owner, and goes home by a
+// flush. A shared heap's is not kept: it would outlive an explicit heap that is destroyed.
+// REQUIRES: only that the thread owns the heap; its lock is not needed.
+inline bool keep_foreign(heap& h, thread_state& thread, std::uint32_t tag, void* block) {
+  const unsigned class_index = class_of_tag(tag);
+  cache_bin& bin = thread.bins[class_index];
+  const auto room = static_cast<std::size_t>(bin.limit - bin.top);
+  const unsigned capacity = h.classes[class_index].cache.capacity;
+  if (room <= capacity / 2u || class_index < first_kept_class || (tag & tag_shared) != 0)
+    return false;
+  *++bin.top = block;
+  return true;
+}
 
 // Halves the arrays that did not miss since the last call. O(classes + blocks returned).
 void shrink_idle(heap& h, thread_state& thread);

@@ -4,6 +4,7 @@
 #include "heap/cache.hpp"
 
 #include "base/options.hpp"
+#include "heap/heap_for_test.hpp"
 #include "heap/registry.hpp"
 #include "os/memory.hpp"
 #include "page/region.hpp"
@@ -35,9 +36,9 @@ protected:
       owner_guard inside(h->lock);
       empty_cache(*h, thread);
       EXPECT_EQ(cached_bytes(), 0u);
-      EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
+      EXPECT_EQ(h->cached_limit_bytes, 0u);
       EXPECT_EQ(h->usage().block_bytes, held_before) << "every block is back in its slab";
-      h->begin_decay_round(true);
+      settle(*h);
       h->check_invariants();
     }
     abandon_heap(*h);
@@ -68,10 +69,13 @@ protected:
   std::size_t filled(unsigned class_index) const {
     return static_cast<std::size_t>(thread.bins[class_index].top - array(class_index).slots);
   }
-  std::size_t sum_of_capacities() const {
+  // What the arrays may hold beyond what each has at first.
+  std::size_t growth_bytes() const {
     std::size_t bytes = 0;
     for (unsigned index = 0; index < class_count; ++index)
-      bytes += std::size_t{array(index).capacity} * size_classes[index].block_bytes;
+      if (const unsigned initial = size_classes[index].initial_cached;
+          array(index).slots != nullptr)
+        bytes += std::size_t{array(index).capacity - initial} * size_classes[index].block_bytes;
     return bytes;
   }
 
@@ -92,7 +96,19 @@ protected:
         blocks.push_back(pop(class_index));
     }
     owner_guard inside(h->lock);
-    h->put_many(blocks.data(), static_cast<unsigned>(blocks.size()));
+    h->put_many(class_index, blocks.data(), static_cast<unsigned>(blocks.size()));
+  }
+
+  // Empties the cache again and again, without growth of the heap.
+  void miss_often(unsigned class_index, int times) {
+    while (times-- > 0) {
+      std::vector<void*> blocks;
+      do
+        blocks.push_back(pop(class_index));
+      while (*thread.bins[class_index].top != nullptr);
+      owner_guard inside(h->lock);
+      h->put_many(class_index, blocks.data(), static_cast<unsigned>(blocks.size()));
+    }
   }
 
   thread_state thread{};
@@ -151,38 +167,53 @@ TEST_F(cache_test, capacity_grows_with_misses_up_to_the_classes_bound) {
   EXPECT_GT(array(index).capacity, size_classes[index].initial_cached);
   EXPECT_LE(array(index).capacity, size_classes[index].max_cached);
   EXPECT_EQ(thread.bins[index].limit, array(index).slots + array(index).capacity);
-  EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
+  EXPECT_EQ(h->cached_limit_bytes, growth_bytes());
 }
 
 TEST_F(cache_test, the_threads_budget_bounds_all_arrays_together) {
   options.thread_cache_bytes.store(64 * 1024);
-  std::size_t small_arrays = h->cached_limit_bytes; // for them, nobody asks
-  for (unsigned index : {10u, 20u, 30u, 40u}) {
-    small_arrays += std::size_t{size_classes[index].initial_cached} * class_block_bytes(index);
+  for (unsigned index : {10u, 20u, 30u, 40u})
     grow_fully(index);
-  }
   EXPECT_GE(h->cached_limit_bytes, 32 * KiB);
-  EXPECT_LE(h->cached_limit_bytes, 64 * KiB + small_arrays);
-  EXPECT_EQ(h->cached_limit_bytes, sum_of_capacities());
+  EXPECT_LE(h->cached_limit_bytes, 64 * KiB);
+  EXPECT_EQ(h->cached_limit_bytes, growth_bytes());
 }
 
 TEST_F(cache_test, a_small_heap_gets_a_small_budget) {
   options.thread_cache_bytes.store(1 << 30);
-  std::size_t small_arrays = h->cached_limit_bytes;
   for (unsigned index : {15u, 23u, 31u}) {
-    small_arrays += std::size_t{size_classes[index].initial_cached} * class_block_bytes(index);
     std::vector<void*> blocks;
     for (int round = 0; round < 100; ++round) { // misses without growth of the heap
       while (blocks.size() < 64 * KiB / class_block_bytes(index))
         blocks.push_back(pop(index));
       owner_guard inside(h->lock);
-      h->put_many(blocks.data(), static_cast<unsigned>(blocks.size()));
+      h->put_many(index, blocks.data(), static_cast<unsigned>(blocks.size()));
       blocks.clear();
     }
   }
   EXPECT_LE(h->footprint_bytes, 1 * MiB);
   EXPECT_GE(h->cached_limit_bytes, 96 * KiB);
-  EXPECT_LE(h->cached_limit_bytes, 192 * KiB + small_arrays);
+  EXPECT_LE(h->cached_limit_bytes, 192 * KiB);
+}
+
+TEST_F(cache_test, a_busy_class_takes_what_idle_ones_have_grown_by) {
+  options.thread_cache_bytes.store(64 * 1024);
+  constexpr unsigned idle = 10, small = 12, busy = 20;
+  push(small, pop(small));
+  grow_fully(idle);
+  ASSERT_GE(h->cached_limit_bytes, 32 * KiB);
+  const unsigned grown = array(idle).capacity;
+  push(idle, pop(idle));
+  ASSERT_NE(filled(idle), 0u);
+  void** const slots = array(idle).slots;
+  miss_often(busy, 64);
+  EXPECT_GT(array(busy).capacity, 4 * size_classes[busy].initial_cached);
+  EXPECT_LE(h->cached_limit_bytes, 64 * KiB);
+  EXPECT_EQ(array(idle).capacity, size_classes[idle].initial_cached);
+  EXPECT_EQ(filled(idle), 0u) << "what it held is back in its slabs";
+  EXPECT_EQ(array(small).capacity, size_classes[small].initial_cached) << "nothing to take there";
+  EXPECT_EQ(array(idle).slots, slots) << "it grows again without new memory";
+  EXPECT_GE(array(idle).room, grown);
 }
 
 TEST_F(cache_test, arrays_that_grew_little_outlive_the_thread) {
@@ -202,6 +233,20 @@ TEST_F(cache_test, arrays_that_grew_little_outlive_the_thread) {
   adopt_cache(*h, thread);
   EXPECT_EQ(thread.bins[little].top, array(little).slots);
   EXPECT_EQ(thread.bins[far].top, empty_bin_slot);
+}
+
+TEST_F(cache_test, many_short_threads_do_not_make_arrays_grow) {
+  constexpr unsigned index = 45;
+  push(index, pop(index));
+  void** const slots = array(index).slots;
+  for (int thread_number = 0; thread_number < 20; ++thread_number) {
+    owner_guard inside(h->lock);
+    leave_cache(*h, thread);
+    adopt_cache(*h, thread);
+    h->put(refill(*h, thread, index)); // one miss in each
+  }
+  EXPECT_EQ(array(index).capacity, size_classes[index].initial_cached);
+  EXPECT_EQ(array(index).slots, slots);
 }
 
 TEST_F(cache_test, an_overflow_returns_the_oldest_half) {
@@ -282,6 +327,93 @@ TEST_F(cache_test, idle_arrays_shrink_and_go) {
   EXPECT_EQ(array(index).slots, nullptr);
   EXPECT_EQ(thread.bins[index].top, empty_bin_slot);
   EXPECT_EQ(cached_bytes(), 0u);
+}
+
+// A second heap, whose blocks the fixture's thread frees.
+class foreign_blocks_test : public cache_test {
+protected:
+  ~foreign_blocks_test() override { abandon_heap(*other); }
+
+  std::vector<void*> take_foreign(heap& from, unsigned class_index, unsigned count) {
+    owner_guard inside(from.lock);
+    std::vector<void*> blocks(count);
+    unsigned fresh_from = 0;
+    for (unsigned taken = 0; taken < count;)
+      taken += from.take(class_index, blocks.data() + taken, count - taken, fresh_from);
+    return blocks;
+  }
+  static std::size_t blocks_out(heap& of) {
+    owner_guard inside(of.lock);
+    of.drain_pending();
+    return of.usage().block_bytes;
+  }
+  bool keep(void* block) {
+    return keep_foreign(*h, thread, page::locate(block).tag->load(), block);
+  }
+
+  thread_state other_thread{};
+  heap* other = acquire_heap(&other_thread);
+};
+
+TEST_F(foreign_blocks_test, up_to_half_an_array_is_kept_and_goes_home_when_flushed) {
+  constexpr unsigned index = 9;
+  const std::size_t out_before = blocks_out(*other);
+  void* const own = pop(index); // the thread uses the class
+  {
+    owner_guard inside(h->lock);
+    empty_cache(*h, thread);
+    overflow(*h, thread, index, own);
+  }
+  const unsigned half = array(index).capacity / 2u;
+  const std::vector<void*> blocks = take_foreign(*other, index, half + 1);
+  std::size_t kept = 0;
+  while (kept < blocks.size() && keep(blocks[kept]))
+    ++kept;
+  EXPECT_EQ(filled(index), half);
+  EXPECT_EQ(kept, half - 1);
+  EXPECT_EQ(pop(index), blocks[kept - 1]) << "what came last is taken first";
+  EXPECT_TRUE(keep(blocks[kept - 1]));
+  {
+    owner_guard inside(h->lock);
+    for (; kept < blocks.size(); ++kept)
+      h->put_remote(page::locate(blocks[kept]).tag->load(), blocks[kept]);
+    empty_cache(*h, thread);
+    h->deliver_outbox();
+  }
+  EXPECT_EQ(blocks_out(*other), out_before);
+}
+
+TEST_F(foreign_blocks_test, classes_that_the_thread_does_not_use_are_not_kept) {
+  constexpr unsigned index = 30;
+  ASSERT_EQ(array(index).slots, nullptr);
+  const std::vector<void*> blocks = take_foreign(*other, index, 1);
+  EXPECT_FALSE(keep(blocks[0]));
+  owner_guard inside(other->lock);
+  other->put(blocks[0]);
+}
+
+TEST_F(foreign_blocks_test, blocks_that_share_cache_lines_are_not_kept) {
+  for (const unsigned index : {0u, class_of(cache_line_bytes) - 1}) {
+    push(index, pop(index));
+    const std::vector<void*> blocks = take_foreign(*other, index, 1);
+    EXPECT_FALSE(keep(blocks[0]));
+    owner_guard inside(other->lock);
+    other->put(blocks[0]);
+  }
+}
+
+TEST_F(foreign_blocks_test, blocks_of_a_shared_heap_are_not_kept) {
+  constexpr unsigned index = 9;
+  ranked_lock lock{lock_rank::explicit_heap};
+  heap* const shared = create_shared_heap(lock);
+  push(index, pop(index));
+  const std::vector<void*> blocks = take_foreign(*shared, index, 1);
+  EXPECT_FALSE(keep(blocks[0]));
+  {
+    owner_guard inside(shared->lock);
+    shared->release_everything();
+  }
+  destroy_shared_heap(*shared);
 }
 
 } // namespace

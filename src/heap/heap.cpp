@@ -16,6 +16,12 @@ namespace {
 // Fresh blocks are taken in smaller batches than used ones: what is freed meanwhile comes first.
 constexpr std::size_t fresh_batch_bytes = 16 * KiB;
 
+// One malloc drains no more than this much of the pending list, a piece at a time until it finds
+// what it wants, and takes its blocks from no more slabs than this.
+constexpr unsigned drained_at_once = 8;
+constexpr unsigned drained_in_all = 32;
+constexpr unsigned slabs_in_all = 32;
+
 // A slab that decay has seen unchanged this often is purged; then it is not looked at again until
 // it changes.
 constexpr std::uint8_t rounds_until_idle = 2;
@@ -35,6 +41,22 @@ private:
   heap& heap_;
   const slab& slab_;
 };
+
+// As many of the pages as the limits allow, which are lowered by what is taken.
+std::uint64_t first_stretches(std::uint64_t pages, sweep_limits& limits) {
+  std::uint64_t chosen = 0;
+  while (pages != 0 && limits.stretches != 0 && limits.pages != 0) {
+    const auto first = static_cast<unsigned>(std::countr_zero(pages));
+    const unsigned length =
+        std::min(static_cast<unsigned>(std::countr_one(pages >> first)), limits.pages);
+    const std::uint64_t stretch = low_bits(length) << first;
+    chosen |= stretch;
+    pages &= ~stretch;
+    --limits.stretches;
+    limits.pages -= length;
+  }
+  return chosen;
+}
 
 slab& slab_of_remote(remote_state<>& remote) {
   static_assert(offsetof(slab, remote) == 0);
@@ -69,11 +91,21 @@ void heap::add_partial(slab& s) {
   classes[s.class_index].partial[s.quarter].push_front(&s);
 }
 
+void heap::remove_partial(slab& s) {
+  for (slab_sweep* sweep : {&decay_sweep, &growth_sweep})
+    if (sweep->next == &s)
+      sweep->next = s.next;
+  classes[s.class_index].partial[s.quarter].remove(&s);
+}
+
 // The fullest there is, roughly.
 slab* heap::pop_partial(class_state& state) {
-  for (intrusive_list<slab>& list : state.partial)
-    if (slab* const s = list.pop_front(); s != nullptr)
+  for (intrusive_list<slab>& list : state.partial) {
+    if (slab* const s = list.first(); s != nullptr) {
+      remove_partial(*s);
       return s;
+    }
+  }
   return nullptr;
 }
 
@@ -84,14 +116,16 @@ unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned&
   const unsigned enough = std::min(wanted, std::max(wanted / 8, 4u));
   unsigned taken = 0;
   unsigned ignored = 0;
-  while (taken < enough) {
-    slab* const s = find_used(class_index);
+  unsigned may_drain = drained_in_all;
+  unsigned slabs = 0;
+  for (; taken < enough && slabs < slabs_in_all; ++slabs) {
+    slab* const s = find_used(class_index, may_drain);
     if (s == nullptr)
       break;
     taken += take_from(*s, out + taken, std::min<unsigned>(wanted - taken, s->free_count), ignored);
   }
   fresh_from = taken;
-  if (taken >= enough)
+  if (taken >= enough || slabs == slabs_in_all)
     return taken;
   const unsigned batch =
       std::max<unsigned>(fresh_batch_bytes / size_classes[class_index].block_bytes, 4);
@@ -126,29 +160,45 @@ void heap::retire(slab*& s) {
   s = nullptr;
 }
 
-// A slab with free blocks that were used before; nullptr if there is none.
-slab* heap::find_used(unsigned class_index) {
+// A slab with free blocks that were used before, of what is at hand; nullptr if there is none.
+slab* heap::find_at_hand(class_state& state) {
+  for (slab* s : {state.current, state.fresh})
+    if (s != nullptr && s->free_count != 0)
+      return s;
+  slab* const s = pop_partial(state);
+  if (s != nullptr)
+    make_current(state, *s);
+  return s;
+}
+
+// REQUIRES: the slab is on no list, and the current one has no free block.
+void heap::make_current(class_state& state, slab& s) {
+  if (state.current != nullptr)
+    retire(state.current);
+  s.place = slab_place::current;
+  state.current = &s;
+}
+
+// The same wherever it is, if need be after draining up to `may_drain` pending slabs, which is
+// lowered by that. Not before: a slab that waits longer comes home with more blocks at once, and
+// its cache lines are far away.
+slab* heap::find_used(unsigned class_index, unsigned& may_drain) {
   class_state& state = classes[class_index];
-  if (state.current != nullptr && state.current->free_count != 0)
-    return state.current;
-  if (!pending.empty())
-    drain_pending();
-  if (state.fresh != nullptr && state.fresh->free_count != 0)
-    return state.fresh;
-  while (state.current == nullptr || state.current->free_count == 0) {
-    if (state.current != nullptr)
-      retire(state.current);
-    slab* s = pop_partial(state);
-    // Not by a shared heap: a slab that is taken over has live blocks of others, and an explicit
-    // heap takes everything in its slabs along when it is destroyed.
-    if (s == nullptr && shared_lock == nullptr)
-      s = take_over_slab(*this, class_index);
-    if (s == nullptr)
-      return nullptr;
-    s->place = slab_place::current;
-    state.current = s;
+  for (;;) {
+    if (slab* const s = find_at_hand(state); s != nullptr)
+      return s;
+    const unsigned piece = has_pending() ? std::min(may_drain, drained_at_once) : 0;
+    if (piece == 0)
+      break;
+    may_drain -= piece;
+    drain_some(piece);
   }
-  return state.current;
+  // Not by a shared heap: a slab that is taken over has live blocks of others, and an explicit
+  // heap takes everything in its slabs along when it is destroyed.
+  slab* const s = shared_lock == nullptr ? take_over_slab(*this, class_index) : nullptr;
+  if (s != nullptr)
+    make_current(state, *s);
+  return s;
 }
 
 // A slab with blocks beyond its frontier; nullptr if memory is out.
@@ -195,11 +245,24 @@ void heap::put(void* block) {
   after_return(s);
 }
 
-void heap::put_many(void* const* blocks, unsigned count) {
-  if (count != 0)
-    freed_since_tick += std::size_t{count} * slab_of(blocks[0]).info().block_bytes;
-  for (unsigned index = 0; index < count; ++index)
-    put(blocks[index]);
+void heap::put_many(unsigned class_index, void* const* blocks, unsigned count) {
+  // Those of others count, too: the heap that they go to may have nobody to notice.
+  freed_since_tick += std::size_t{count} * size_classes[class_index].block_bytes;
+  while (count != 0) {
+    const page::location where = page::locate(*blocks);
+    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
+    unsigned done = 1;
+    if (owns(tag)) [[likely]] {
+      // Neighbours mostly have one slab, whose place needs to be looked at once then.
+      slab& s = *static_cast<slab*>(where.descriptor->load(std::memory_order_relaxed));
+      done = put_blocks(s, blocks, count);
+      after_return(s);
+    } else {
+      put_remote(tag, *blocks);
+    }
+    blocks += done;
+    count -= done;
+  }
 }
 
 // Blocks have come back to the slab: it may have to change its list, or may go altogether.
@@ -209,11 +272,11 @@ void heap::after_return(slab& s) {
     state.full.remove(&s);
     add_partial(s);
   } else if (s.place == slab_place::partial && s.quarter != s.free_quarter()) {
-    state.partial[s.quarter].remove(&s);
+    remove_partial(s);
     add_partial(s);
   }
   if (s.empty() && s.place == slab_place::partial && releasable(s)) {
-    state.partial[s.quarter].remove(&s);
+    remove_partial(s);
     release_slab(s);
   }
 }
@@ -233,8 +296,22 @@ void heap::release_slab(slab& s) {
 }
 
 void heap::drain_pending() {
-  drain(pending, [this](remote_state<>& remote) {
+  drain_taken(UINT32_MAX);
+  taken_pending_ = pending.take_all();
+  drain_taken(UINT32_MAX);
+}
+
+bool heap::drain_some(std::uint32_t limit) {
+  if (taken_pending_ == nullptr)
+    taken_pending_ = pending.take_all();
+  drain_taken(limit);
+  return taken_pending_ != nullptr;
+}
+
+void heap::drain_taken(std::uint32_t limit) {
+  drain(pending, taken_pending_, limit, [this](remote_state<>& remote) {
     slab& s = slab_of_remote(remote);
+    __builtin_prefetch(s.remote_bits(), 1);
     const unsigned before = s.free_count;
     collect_remote(s);
     freed_since_tick += (s.free_count - before) * std::size_t{s.info().block_bytes};
@@ -264,46 +341,65 @@ void heap::release_everything() {
 
 // --- Decay ------------------------------------------------------------------------------------
 
-void heap::begin_decay_round(bool settle) {
-  deliver_outbox();
-  drain_pending();
-  const auto age = [settle](slab& s) {
-    if (s.idle_rounds < rounds_until_idle)
-      s.idle_rounds = settle ? rounds_until_idle : static_cast<std::uint8_t>(s.idle_rounds + 1);
-  };
-  for (class_state& state : classes) {
-    for (slab** s : {&state.current, &state.fresh}) {
-      if (*s == nullptr)
-        continue;
-      age(**s);
-      if ((*s)->idle_rounds >= rounds_until_idle && releasable(**s)) {
-        release_slab(**s);
-        *s = nullptr;
-      }
-    }
-  }
-  for_each_partial(age);
-  release_spare_units();
+void heap::begin_sweep(slab_sweep& sweep, bool settle) {
+  sweep = {nullptr, 0, settle};
 }
 
-unsigned heap::claim_purgeable(purge_item* items, unsigned limit) {
+// The slab that comes next; nullptr at the end.
+slab* heap::advance(slab_sweep& sweep) {
+  while (sweep.next == nullptr && sweep.row != slab_sweep::end) {
+    class_state& state = classes[sweep.row / slab_sweep::rows_per_class];
+    const unsigned row = sweep.row++ % slab_sweep::rows_per_class;
+    if (row >= 2)
+      sweep.next = state.partial[row - 2].first();
+    else if (slab* const s = row == 0 ? state.current : state.fresh; s != nullptr)
+      return s;
+  }
+  slab* const s = sweep.next;
+  if (s != nullptr)
+    sweep.next = s->next;
+  return s;
+}
+
+// True if the slab is idle, and there is something left to do about it.
+bool heap::grow_old(slab& s, bool settle) {
+  if (s.idle_rounds < rounds_until_idle)
+    s.idle_rounds = settle ? rounds_until_idle : static_cast<std::uint8_t>(s.idle_rounds + 1);
+  if (s.idle_rounds < rounds_until_idle)
+    return false;
+  if (s.place != slab_place::partial && releasable(s)) {
+    class_state& state = classes[s.class_index];
+    (s.place == slab_place::current ? state.current : state.fresh) = nullptr;
+    release_slab(s);
+    return false;
+  }
+  return s.idle_rounds == rounds_until_idle;
+}
+
+unsigned heap::sweep_slabs(slab_sweep& sweep, sweep_limits limits, purge_item* items) {
   unsigned count = 0;
-  const auto consider = [&](slab& s) {
-    if (s.idle_rounds != rounds_until_idle || count == limit)
-      return;
-    s.idle_rounds = rounds_done;
-    const footprint_change counted(*this, s);
-    const std::uint64_t pages = purgeable_pages(s);
-    if (pages == 0)
-      return;
-    claim_pages(s, pages);
-    items[count++] = {&s, pages, false};
-  };
-  for (class_state& state : classes)
-    for (slab* s : {state.current, state.fresh})
-      if (s != nullptr)
-        consider(*s);
-  for_each_partial(consider);
+  for (; limits.slabs != 0 && limits.stretches != 0 && limits.pages != 0 && count < max_sweep_items;
+       --limits.slabs) {
+    const slab_sweep here = sweep;
+    slab* const s = advance(sweep);
+    if (s == nullptr)
+      break;
+    if (!grow_old(*s, sweep.settle))
+      continue;
+    const footprint_change counted(*this, *s);
+    const std::uint64_t pages = purgeable_pages(*s);
+    const std::uint64_t chosen = first_stretches(pages, limits);
+    if (chosen == pages)
+      s->idle_rounds = rounds_done;
+    else
+      sweep = here; // the rest comes next
+    if (chosen == 0)
+      continue;
+    claim_pages(*s, chosen);
+    items[count++] = {s, chosen, false};
+  }
+  if (!sweep.under_way())
+    release_spare_units();
   return count;
 }
 
@@ -322,8 +418,8 @@ void heap::finish_purge(const purge_item* items, unsigned count) {
 
 slab* heap::surrender(unsigned class_index) {
   class_state& state = classes[class_index];
-  if (!pending.empty())
-    drain_pending();
+  if (has_pending())
+    drain_some(drained_in_all);
   slab* s = pop_partial(state);
   for (slab** other : {&state.current, &state.fresh}) {
     if (s == nullptr && *other != nullptr && (*other)->free_count != 0) {

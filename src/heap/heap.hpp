@@ -7,7 +7,8 @@
 // pending list; blocks of others that this heap's thread frees wait in the outbox.
 //
 // A heap has a thread, or is abandoned (its thread ended; the next new one adopts it, its slabs may
-// be taken over), or is shared: an explicit heap, used under a lock of its own.
+// be taken over), or is shared: an explicit heap, used under a lock of its own; or it is a
+// processor's, for all threads that run there (heap/cpu_cache.hpp).
 //
 // Thread safety: every member function REQUIRES that the caller holds `lock`, as its owner or by
 // revocation, except where it says otherwise.
@@ -28,6 +29,7 @@ namespace mete::heap {
 struct cache_array {
   void** slots = nullptr; // slots[0] is the null
   std::uint16_t capacity = 0;
+  std::uint16_t room = 0;   // capacity that there is memory for
   std::uint16_t misses = 0; // since the last look
 };
 
@@ -37,6 +39,26 @@ struct class_state {
   intrusive_list<slab> partial[partial_quarters]; // by the quarter that is free, fullest first
   intrusive_list<slab> full;
   cache_array cache;
+};
+
+// A way through all slabs of a heap, in pieces: in between the heap is let go, and its lists
+// change. What is new by then, or changed its list, may be passed over or met twice.
+struct slab_sweep {
+  static constexpr unsigned rows_per_class = 2 + partial_quarters; // current, fresh, partial lists
+  static constexpr unsigned end = class_count * rows_per_class;
+
+  bool under_way() const { return row != end || next != nullptr; }
+
+  slab* next = nullptr; // in a partial list
+  unsigned row = end;   // where to go on after that list
+  bool settle = false;  // unchanged slabs count as idle at once
+};
+
+// How much of a sweep is done while nobody else gets the heap.
+struct sweep_limits {
+  unsigned slabs;     // looked at
+  unsigned stretches; // of neighbouring pages claimed: each is one call to the OS
+  unsigned pages;     // claimed
 };
 
 struct heap_usage {
@@ -53,40 +75,58 @@ public:
   explicit heap(std::uint32_t tag) : tag_(tag) {}
 
   std::uint32_t tag() const { return tag_; } // any time
+  bool owns(std::uint32_t tag) const { return (tag ^ tag_) < tag_class_end; }
+
+  // From now on its users are serialised by a lock; nullptr: by none. REQUIRES: it has no slabs.
+  void set_shared(ranked_lock* lock_of_users) {
+    shared_lock = lock_of_users;
+    tag_ = lock_of_users != nullptr ? tag_ | tag_shared : tag_ & ~tag_shared;
+  }
+
+  bool serves_cpu() const { return tag_ >= first_cpu_tag; } // any time
 
   // Up to `wanted` blocks of a class, ascending within a slab; fewer where that is enough to go on
   // with, 0 if memory is out. From out[fresh_from] on they read as zero.
   unsigned take(unsigned class_index, void** out, unsigned wanted, unsigned& fresh_from);
 
-  // Blocks of this heap's slabs come back; many: of one class.
+  // A block of this heap's slabs comes back.
   void put(void* block);
-  void put_many(void* const* blocks, unsigned count);
+  // Blocks of one class come back, to this heap's slabs or on their way to others.
+  void put_many(unsigned class_index, void* const* blocks, unsigned count);
 
-  // A block of another heap, by its slab.
-  void put_remote(slab& s, void* block) {
-    if (outbox_.add(s, block)) [[unlikely]]
+  // A block of another heap, whose unit has this tag, into the outbox. True if that has to be
+  // delivered now.
+  [[nodiscard]] bool add_remote(std::uint32_t tag, void* block) {
+    return outbox_.add(block, size_classes[class_of_tag(tag)].block_bytes);
+  }
+  void put_remote(std::uint32_t tag, void* block) {
+    if (add_remote(tag, block)) [[unlikely]]
       outbox_.deliver();
   }
   void deliver_outbox() { outbox_.deliver(); }
 
-  // Blocks that others freed come home.
+  // Blocks that others freed come home: of all slabs that are pending, or of at most `limit`, which
+  // are taken from the pending list all at once; true if of those more are left.
   void drain_pending();
+  bool drain_some(std::uint32_t limit);
+  bool has_pending() const { return taken_pending_ != nullptr || !pending.empty(); }
 
   // --- Decay.
 
   void release_spare_units();
 
-  // One round: brings everything home, gives empty slabs and spare units back, and notes which
-  // slabs have not changed since the last round. `settle` counts them as unchanged at once.
-  void begin_decay_round(bool settle);
-
-  // Then, until it returns 0: claims pages of such slabs for purging, up to `limit` slabs.
+  // A round goes over all slabs: those that have not changed since the last rounds are idle, and of
+  // them free pages are claimed for purging; the empty ones go. First comes begin_sweep(), then,
+  // until the sweep is no longer under way, sweep_slabs(): it returns how many items it has filled,
+  // up to `max_sweep_items`, for finish_purge().
   struct purge_item {
     slab* where;
     std::uint64_t pages;
     bool purged;
   };
-  unsigned claim_purgeable(purge_item* items, unsigned limit);
+  static constexpr unsigned max_sweep_items = 32;
+  void begin_sweep(slab_sweep& sweep, bool settle);
+  unsigned sweep_slabs(slab_sweep& sweep, sweep_limits limits, purge_item* items);
   void finish_purge(const purge_item* items, unsigned count);
 
   // --- Change of owner.
@@ -108,8 +148,8 @@ public:
   class_state classes[class_count];
   thread_state* thread = nullptr;     // registry lock; nullptr: abandoned or shared
   heap* next_abandoned = nullptr;     // registry lock
-  unsigned clock_hand = 0;            // heap/cache.cpp: whose array to give up next
-  std::size_t cached_limit_bytes = 0; // sum of the cache arrays' capacities, in bytes of blocks
+  unsigned clock_hand = 0;            // heap/cache.cpp: whose array to look at next
+  std::size_t cached_limit_bytes = 0; // what the cache arrays have grown by, in bytes of blocks
   std::size_t footprint_bytes = 0;    // of all slabs
   std::size_t grown_to = 0;           // the largest footprint for which maintenance has run
   std::atomic<std::uint32_t> operations{0}; // slow paths taken, for ticks
@@ -119,19 +159,27 @@ public:
   std::uint8_t quiet_rounds = 0;         // and in how many rounds nothing happened
   ranked_lock* shared_lock = nullptr;    // what serialises a shared heap's users
   std::atomic<bool> purging{false};      // claimed pages are being purged: slabs must stay
+  slab_sweep decay_sweep;                // maintenance lock: of the decay round,
+  slab_sweep growth_sweep;               // and of the owner, because the heap has grown
 
   alignas(cache_line_bytes) pending_list<> pending; // any time, any thread
 
 private:
   unsigned take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from);
-  slab* find_used(unsigned class_index);
+  slab* find_at_hand(class_state& state);
+  slab* find_used(unsigned class_index, unsigned& may_drain);
+  void make_current(class_state& state, slab& s);
   slab* find_fresh(unsigned class_index);
   void retire(slab*& s);
   slab* create_slab(unsigned class_index);
   void release_slab(slab& s);
   void after_return(slab& s);
   void add_partial(slab& s);
+  void remove_partial(slab& s);
   slab* pop_partial(class_state& state);
+  slab* advance(slab_sweep& sweep);
+  bool grow_old(slab& s, bool settle);
+  void drain_taken(std::uint32_t limit);
   template <class Visit>
   void for_each_partial(Visit visit);
   template <class Visit>
@@ -142,12 +190,8 @@ private:
   std::uint32_t tag_;
   unsigned spare_unit_count_ = 0;
   char* spare_units_[max_spare_units] = {};
+  remote_state<>* taken_pending_ = nullptr; // what drain_some() left, taken from `pending`
   outbox outbox_;
 };
-
-// The slab that `block` lies in. REQUIRES: the tag of its unit has an owner.
-inline slab& slab_of(const void* block) {
-  return *static_cast<slab*>(page::locate(block).descriptor->load(std::memory_order_relaxed));
-}
 
 } // namespace mete::heap

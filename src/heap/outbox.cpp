@@ -12,102 +12,88 @@ namespace {
   misuse("double free", block, "its slab has been given back since the block was freed first");
 }
 
-// The slab of a block that was freed some time ago.
-slab& find_slab(const void* block) {
+// Blocks of one word of a slab's bitmaps on their way. The slab's descriptor is aligned to cache
+// lines, so the number of the word fits below its address.
+static_assert(cache_line_bytes >= max_slab_words);
+struct delivery {
+  std::uintptr_t slab_and_word;
+  std::uint64_t bits;
+};
+
+// Where a block belongs that was freed some time ago. The descriptor is in another processor's
+// cache: it is not read where that can be avoided, but fetched for writing, with the remote word.
+delivery find(const void* block) {
   const page::location where = page::locate(block);
   auto* const s = static_cast<slab*>(where.descriptor->load(std::memory_order_relaxed));
-  if (s == nullptr || where.tag->load(std::memory_order_relaxed) >> page::tag_owner_shift == 0)
-      [[unlikely]]
+  const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
+  if (s == nullptr || tag >> page::tag_owner_shift == 0) [[unlikely]]
     report_vanished(block);
-  return *s;
+  __builtin_prefetch(s, 1);
+  const size_class& info = size_classes[class_of_tag(tag)];
+  const char* const begin = info.units == 1 ? where.unit_begin : s->begin;
+  const auto offset = static_cast<std::uint64_t>(static_cast<const char*>(block) - begin);
+  const auto index = static_cast<unsigned>(offset * info.reciprocal >> 32);
+  if (std::uint64_t{index} * info.block_bytes != offset) [[unlikely]]
+    report_bad_block(*s, block);
+  __builtin_prefetch(&s->remote_bits(info)[index / 64], 1);
+  return {reinterpret_cast<std::uintptr_t>(s) + index / 64, std::uint64_t{1} << (index % 64)};
 }
 
-// Blocks of one slab on their way: bits of one remote word are gathered until another comes.
-class delivery {
+void deliver_word(const delivery& each) {
+  const std::uintptr_t word = each.slab_and_word % max_slab_words;
+  slab& s = *reinterpret_cast<slab*>(each.slab_and_word - word);
+  const auto block = [&](unsigned bit) { return s.block(static_cast<unsigned>(word) * 64 + bit); };
+  const unsigned last = log2_floor(each.bits);
+  if (word * 64 + last >= s.frontier()) [[unlikely]]
+    report_bad_block(s, block(last));
+  const std::uint64_t twice = deliver(s.remote_bits(), word, each.bits);
+  if (twice != 0) [[unlikely]]
+    report_double_free(s, block(static_cast<unsigned>(std::countr_zero(twice))));
+  publish(s.remote, count_bits(each.bits));
+}
+
+// Deliveries by their word: a hash table of their numbers, with open addressing. It is on the
+// stack, so its size counts: 5 KiB.
+template <unsigned capacity>
+class gathering {
 public:
-  explicit delivery(slab& s) : slab_(s) {}
-
-  void add(unsigned index) {
-    if (index / 64 != word_) {
-      flush();
-      word_ = index / 64;
+  void add(const delivery& one, const void* block) {
+    unsigned slot = static_cast<std::uint32_t>(one.slab_and_word) * scatter >> shift;
+    while (slots_[slot] != 0 && deliveries_[slots_[slot] - 1].slab_and_word != one.slab_and_word)
+      slot = (slot + 1) % slot_count;
+    if (slots_[slot] == 0) {
+      deliveries_[count_] = {one.slab_and_word, 0};
+      slots_[slot] = static_cast<std::uint16_t>(++count_);
     }
-    const std::uint64_t bit = std::uint64_t{1} << (index % 64);
-    if ((bits_ & bit) != 0) [[unlikely]]
-      report_double_free(slab_, slab_.block(index));
-    bits_ |= bit;
-    ++count_;
+    std::uint64_t& bits = deliveries_[slots_[slot] - 1].bits;
+    if ((bits & one.bits) != 0) [[unlikely]]
+      report_double_free(slab_of(block), block);
+    bits |= one.bits;
   }
 
-  void finish() {
-    flush();
-    publish(slab_.remote, count_);
-  }
+  const delivery* begin() const { return deliveries_; }
+  const delivery* end() const { return deliveries_ + count_; }
 
 private:
-  void flush() {
-    if (bits_ == 0)
-      return;
-    const std::uint64_t twice = deliver(slab_.remote_bits(), word_, bits_);
-    if (twice != 0) [[unlikely]]
-      report_double_free(slab_,
-                         slab_.block(word_ * 64 + static_cast<unsigned>(std::countr_zero(twice))));
-    bits_ = 0;
-  }
+  static constexpr unsigned slot_count = 2 * capacity;
+  static constexpr unsigned shift = 32 - std::countr_zero(slot_count);
+  static constexpr std::uint32_t scatter = 0x9e3779b1; // 2^32 by the golden ratio (D. Knuth)
+  static_assert(is_power_of_two(slot_count) && slot_count <= UINT16_MAX);
 
-  slab& slab_;
-  unsigned word_ = 0;
-  std::uint64_t bits_ = 0;
-  std::uint32_t count_ = 0;
+  unsigned count_ = 0;
+  std::uint16_t slots_[slot_count] = {}; // 0: free, else the number of a delivery, plus 1
+  delivery deliveries_[capacity];
 };
 
 } // namespace
 
 void outbox::deliver() {
-  // First the blocks are sorted into chains by a hash of their slab, and the words that will be
-  // written are fetched: they lie in another processor's cache, and so the misses overlap.
-  constexpr unsigned chain_count = 64;
-  constexpr std::uint8_t end = UINT8_MAX;
-  static_assert(capacity < end);
-  struct item {
-    slab* home;
-    std::uint16_t index;
-    std::uint8_t next;
-  };
-  item items[capacity];
-  std::uint8_t chains[chain_count];
-  for (std::uint8_t& chain : chains)
-    chain = end;
-  for (unsigned at = 0; at < count_; ++at) {
-    slab& s = find_slab(blocks_[at]);
-    const unsigned index = block_index(s, blocks_[at]);
-    __builtin_prefetch(&s.remote_bits()[index / 64], 1);
-    __builtin_prefetch(&s.remote, 1);
-    std::uint8_t& chain =
-        chains[reinterpret_cast<std::uintptr_t>(&s) / cache_line_bytes % chain_count];
-    items[at] = {&s, static_cast<std::uint16_t>(index), chain};
-    chain = static_cast<std::uint8_t>(at);
-  }
-  // Then each chain is unravelled slab by slab; mostly it is one.
-  for (std::uint8_t& chain : chains) {
-    while (chain != end) {
-      slab* const s = items[chain].home;
-      delivery to_slab(*s);
-      std::uint8_t others = end;
-      for (std::uint8_t at = chain; at != end;) {
-        const std::uint8_t next = items[at].next;
-        if (items[at].home == s) {
-          to_slab.add(items[at].index);
-        } else {
-          items[at].next = others;
-          others = at;
-        }
-        at = next;
-      }
-      chain = others;
-      to_slab.finish();
-    }
-  }
+  // All misses first, so that they overlap; then what has been fetched is written.
+  gathering<capacity> gathered;
+  for (unsigned at = 0; at < count_; ++at)
+    gathered.add(find(blocks_[at]), blocks_[at]);
+  for (const delivery& each : gathered)
+    deliver_word(each);
   count_ = 0;
   bytes_ = 0;
 }

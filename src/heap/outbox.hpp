@@ -1,16 +1,17 @@
 // The outbox: blocks that this thread freed and that belong to other heaps.
 //
 // They wait here because delivering one costs atomics on cache lines that another thread uses; by
-// the dozen, blocks of one slab share them. Delivery goes slab by slab: one atomic for each stretch
-// of blocks that share a word of the remote bitmap, and one for the slab's count
-// (heap/remote_free.hpp).
+// the dozen, blocks of one slab share them. Delivery gathers the bits of each word of a slab's
+// remote bitmap: one atomic for each, and one for the slab's count (heap/remote_free.hpp). All that
+// is left for then, not done block by block: a free that does little lets the processor run ahead,
+// to the program's misses on the next blocks, which another thread has written.
 //
 // Thread safety: none; part of a heap.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "heap/slab.hpp"
+#include "base/units.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -19,10 +20,10 @@ namespace mete::heap {
 
 class outbox {
 public:
-  // True when it is time to deliver.
-  [[nodiscard]] bool add(slab& s, void* block) {
+  // True when it is time to deliver. REQUIRES: it was not before.
+  [[nodiscard]] bool add(void* block, std::size_t block_bytes) {
     blocks_[count_++] = block;
-    bytes_ += s.info().block_bytes;
+    bytes_ += block_bytes;
     return count_ == capacity || bytes_ >= max_bytes;
   }
 
@@ -32,8 +33,8 @@ public:
   unsigned count() const { return count_; }
 
 private:
-  static constexpr unsigned capacity = 64;
-  static constexpr std::size_t max_bytes = 128 * KiB; // big blocks don't wait by the megabyte
+  static constexpr unsigned capacity = 256;
+  static constexpr std::size_t max_bytes = 64 * KiB; // big blocks don't wait by the megabyte
 
   unsigned count_ = 0;
   std::size_t bytes_ = 0;

@@ -1,6 +1,6 @@
-// Blocks that a thread frees for another: into the outbox and, by 64, to their slabs; and what it
-// costs their owner to take them back. Once with neighbours of one slab together, once with blocks
-// of many slabs in random order.
+// Blocks that a thread frees for another: into the outbox and, in batches, to their slabs; and what
+// it costs their owner to take them back. Once with neighbours of one slab together, once with
+// blocks of many slabs in random order.
 //
 // SPDX-License-Identifier: MIT
 #include "heap/outbox.hpp"
@@ -65,7 +65,7 @@ void send(benchmark::State& state, order of_blocks, timed what) {
       std::shuffle(blocks.begin(), blocks.end(), random);
     const double delivery = seconds_in(*freer, [&] {
       for (void* const block : blocks)
-        freer->put_remote(slab_of(block), block);
+        freer->put_remote(page::locate(block).tag->load(), block);
       freer->deliver_outbox();
     });
     const double way_home = seconds_in(*owner, [&] { owner->drain_pending(); });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "heap/registry.hpp"
 
+#include "heap/cpu_cache.hpp"
 #include "page/metadata.hpp"
 
 #include <new>
@@ -22,6 +23,20 @@ constinit std::atomic<unsigned> abandoned_count{0};
 constinit heap* destroyed = nullptr; // shared heaps to be used again, linked by next_abandoned
 
 // REQUIRES: the registry lock.
+heap* make_heap(std::uint32_t tag) {
+  const unsigned index = count.load(std::memory_order_relaxed);
+  if (index == max_heaps)
+    return nullptr;
+  void* const memory = page::allocate_metadata(sizeof(heap));
+  if (memory == nullptr)
+    return nullptr;
+  heap* const h = new (memory) heap(tag);
+  heaps[index].store(h, std::memory_order_release);
+  count.store(index + 1, std::memory_order_release);
+  return h;
+}
+
+// REQUIRES: the registry lock.
 heap* create_heap() {
   if (destroyed != nullptr) {
     heap* const h = destroyed;
@@ -30,16 +45,7 @@ heap* create_heap() {
     heaps[(h->tag() >> page::tag_owner_shift) - 1].store(h, std::memory_order_release);
     return h;
   }
-  const unsigned index = count.load(std::memory_order_relaxed);
-  if (index == max_heaps)
-    return nullptr;
-  void* const memory = page::allocate_metadata(sizeof(heap));
-  if (memory == nullptr)
-    return nullptr;
-  heap* const h = new (memory) heap((index + 1) << page::tag_owner_shift);
-  heaps[index].store(h, std::memory_order_release);
-  count.store(index + 1, std::memory_order_release);
-  return h;
+  return make_heap((count.load(std::memory_order_relaxed) + 1) << page::tag_owner_shift);
 }
 
 void push_abandoned(heap* h) {
@@ -51,7 +57,8 @@ void push_abandoned(heap* h) {
 
 } // namespace
 
-static_assert((max_heaps + 1) << page::tag_owner_shift < tag_of_nobody);
+static_assert((max_heaps + 1) << page::tag_owner_shift == first_cpu_tag);
+static_assert(first_cpu_tag + (max_cpus << page::tag_owner_shift) < tag_of_nobody);
 
 heap* acquire_heap(thread_state* thread) {
   lock_guard guard(registry_lock);
@@ -80,16 +87,37 @@ heap* create_shared_heap(ranked_lock& lock) {
   lock_guard guard(registry_lock);
   heap* const h = create_heap();
   if (h != nullptr)
-    h->shared_lock = &lock;
+    h->set_shared(&lock);
   return h;
 }
 
 void destroy_shared_heap(heap& h) {
   lock_guard guard(registry_lock);
   heaps[(h.tag() >> page::tag_owner_shift) - 1].store(nullptr, std::memory_order_release);
-  h.shared_lock = nullptr;
+  h.set_shared(nullptr);
   h.next_abandoned = destroyed;
   destroyed = &h;
+}
+
+bool create_cpu_cache(std::atomic<cpu_cache*>& place, unsigned cpu) {
+  lock_guard guard(registry_lock);
+  if (place.load(std::memory_order_relaxed) != nullptr)
+    return true;
+  void* const memory = page::allocate_metadata(sizeof(cpu_cache));
+  heap* const h =
+      memory != nullptr ? make_heap(first_cpu_tag + (cpu << page::tag_owner_shift)) : nullptr;
+  if (h == nullptr) {
+    if (memory != nullptr)
+      page::release_metadata(memory, sizeof(cpu_cache));
+    return false;
+  }
+  auto* const cache = new (memory) cpu_cache{make_unknown_thread(), &h->lock};
+  cache->state.owned = h;
+  h->thread = &cache->state;
+  with_thread.fetch_add(1, std::memory_order_relaxed);
+  // release: a sequence on that processor sees what was written above.
+  place.store(cache, std::memory_order_release);
+  return true;
 }
 
 slab* take_over_slab(heap& taker, unsigned class_index) {
@@ -139,7 +167,7 @@ void unlock_registry_after_fork(bool in_child) {
 
 void abandon_all_but(heap* survivor) {
   for_each_heap([=](heap& h) {
-    if (&h == survivor || h.thread == nullptr)
+    if (&h == survivor || h.thread == nullptr || h.serves_cpu())
       return;
     with_thread.fetch_sub(1, std::memory_order_relaxed);
     // The thread stopped somewhere in its fast path, so what its cache holds is not to be trusted:

@@ -4,6 +4,8 @@
 // other heaps may take over its partly used slabs instead of asking for fresh memory. So ten
 // thousand short threads use as much memory as the most that lived at once.
 //
+// A processor's heap (heap/cpu_cache.hpp) is never abandoned.
+//
 // Heaps are never destroyed, except explicit ones; the memory of any is kept, because a late push
 // may still look at its pending list.
 //
@@ -15,6 +17,8 @@
 #include "heap/heap.hpp"
 
 namespace mete::heap {
+
+struct cpu_cache;
 
 inline constexpr unsigned max_heaps = 1 << 16; // threads at one time, and explicit heaps
 
@@ -32,6 +36,10 @@ void destroy_shared_heap(heap& h);
 // A slab of the class from an abandoned heap, now `taker`'s; nullptr if none was found at once.
 // REQUIRES: the caller holds `taker`.
 slab* take_over_slab(heap& taker, unsigned class_index);
+
+// Makes the processor's cache and heap and stores the cache at `place`, unless somebody has done
+// so. False if memory is out. REQUIRES: cpu < max_cpus.
+bool create_cpu_cache(std::atomic<cpu_cache*>& place, unsigned cpu);
 
 // For whoever visits all heaps: the number ever created, and each of them (nullptr: destroyed).
 unsigned heap_count();

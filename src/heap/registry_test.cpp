@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: MIT
 #include "heap/registry.hpp"
 
+#include "heap/heap_for_test.hpp"
 #include "os/memory.hpp"
 #include "page/region.hpp"
 
@@ -42,7 +43,7 @@ protected:
   static heap* acquire_without_slabs(thread_state* thread) {
     heap* const h = acquire_heap(thread);
     owner_guard inside(h->lock);
-    h->begin_decay_round(true);
+    settle(*h);
     return h;
   }
 

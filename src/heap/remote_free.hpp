@@ -195,23 +195,32 @@ bool is_settled(const remote_state<Memory>& slab) {
   return slab.debt == 0;
 }
 
-// Takes the list and calls visit(slab), which must collect() it and may then release it, for each
-// slab of this heap; forwards the others to their owners.
+// Calls visit(slab), which must collect() it and may then release it, for each slab of this heap
+// among the next `limit` of `rest`, which was taken from `list`; forwards the others to their
+// owners. To a freer, a slab of the rest is like one that is still on the list.
 // REQUIRES: the caller holds the heap of `list`. So "mine" cannot change under its hands.
 template <class Memory, class Visit>
-void drain(pending_list<Memory>& list, Visit&& visit) {
-  remote_state<Memory>* slab = list.take_all();
-  while (slab != nullptr) {
+void drain(pending_list<Memory>& list, remote_state<Memory>*& rest, std::uint32_t limit,
+           Visit&& visit) {
+  for (; rest != nullptr && limit != 0; --limit) {
+    remote_state<Memory>* slab = rest;
     // Before anything else: once collected or forwarded, the link belongs to the next pusher.
-    remote_state<Memory>* next = slab->pending_next;
+    rest = slab->pending_next;
+    __builtin_prefetch(rest, 1); // the freer's cache has it
     pending_list<Memory>* owner = slab->owner.load(std::memory_order_acquire);
     if (owner == &list) {
       visit(*slab);
     } else {
       owner->push(*slab);
     }
-    slab = next;
   }
+}
+
+// The whole list at once.
+template <class Memory, class Visit>
+void drain(pending_list<Memory>& list, Visit&& visit) {
+  remote_state<Memory>* rest = list.take_all();
+  drain(list, rest, UINT32_MAX, visit);
 }
 
 // Gives a slab to the heap of `list`; whatever is pending follows by forwarding.

@@ -376,6 +376,24 @@ struct give_away {
   }
 };
 
+// The same, while the giver has taken the list and not drained it yet.
+template <class Memory, class Protocol>
+struct give_away_taken : give_away<Memory, Protocol> {
+  using base = give_away<Memory, Protocol>;
+
+  void thread(std::size_t index) {
+    if (index != 2) {
+      return base::thread(index);
+    }
+    remote_state<Memory>* rest = this->given_from.take_all();
+    change_owner(this->slab, this->given_to);
+    this->mailbox.store(1, std::memory_order_release);
+    heap::drain(this->given_from, rest, 1,
+                [](remote_state<Memory>&) { check(false, "a slab of another heap is collected"); });
+    check(rest == nullptr, "one slab is on the list twice");
+  }
+};
+
 } // namespace mete::heap::model
 
 #endif

@@ -64,6 +64,11 @@ TEST(RemoteFreeModel, SlabGivenAwayWhileFreesAreUnderWay) {
   EXPECT_TRUE(result.passed) << result.report;
 }
 
+TEST(RemoteFreeModel, SlabGivenAwayBetweenTwoPiecesOfADrain) {
+  const outcome result = explored<give_away_taken<modelled_memory, correct>>("given away, taken");
+  EXPECT_TRUE(result.passed) << result.report;
+}
+
 // ---- memory with one order weakened ------------------------------------------------------------
 
 constexpr std::memory_order without_acquire(std::memory_order order) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/bits.hpp"
+#include "base/placement.hpp"
 #include "base/units.hpp"
 #include "page/region.hpp"
 
@@ -23,6 +24,7 @@ namespace mete::heap {
 inline constexpr unsigned class_count = 64;
 inline constexpr std::size_t max_slab_block_bytes = 32 * KiB;
 inline constexpr std::size_t max_table_bytes = 1 * KiB; // sizes that the fast path looks up
+inline constexpr std::size_t coarse_step_bytes = 128;   // all larger classes are multiples of it
 inline constexpr unsigned max_slab_words = 64;          // 4096 blocks of 16 bytes
 
 // A tag's low bits are the class times 16: the offset of its bin in the thread's cache, so that
@@ -30,6 +32,12 @@ inline constexpr unsigned max_slab_words = 64;          // 4096 blocks of 16 byt
 inline constexpr unsigned tag_class_shift = 4;
 inline constexpr std::uint32_t tag_class_end = class_count << tag_class_shift;
 static_assert(tag_class_end <= 1u << page::tag_owner_shift);
+inline constexpr std::uint32_t tag_shared = 1; // with an owner: a shared heap (heap/heap.hpp)
+
+// REQUIRES: the tag has an owner.
+constexpr unsigned class_of_tag(std::uint32_t tag) {
+  return (tag >> tag_class_shift) % class_count;
+}
 
 struct size_class {
   std::uint32_t block_bytes;
@@ -87,6 +95,7 @@ constexpr size_class describe_class(unsigned index) {
   return result;
 }
 
+METE_BESIDE_CODE("size_classes")
 inline constexpr std::array<size_class, class_count> size_classes = [] {
   std::array<size_class, class_count> all{};
   for (unsigned index = 0; index < class_count; ++index)
@@ -97,10 +106,21 @@ static_assert(size_classes[class_count - 1].block_bytes == max_slab_block_bytes)
 static_assert(size_classes[0].words == max_slab_words);
 
 // By (size - 1) / 16, the offset of the class's bin: what the fast path of malloc looks up.
+METE_BESIDE_CODE("bin_offset_table")
 inline constexpr std::array<std::uint16_t, max_table_bytes / 16> bin_offset_table = [] {
   std::array<std::uint16_t, max_table_bytes / 16> table{};
   for (unsigned index = 0; index < table.size(); ++index)
     table[index] = static_cast<std::uint16_t>(class_of((index + 1) * 16) << tag_class_shift);
+  return table;
+}();
+
+// The same for larger sizes, by (size - max_table_bytes - 1) / 128: what is tried next.
+METE_BESIDE_CODE("coarse_bin_offset_table")
+inline constexpr auto coarse_bin_offset_table = [] {
+  std::array<std::uint16_t, (max_slab_block_bytes - max_table_bytes) / coarse_step_bytes> table{};
+  for (unsigned index = 0; index < table.size(); ++index)
+    table[index] = static_cast<std::uint16_t>(
+        class_of(max_table_bytes + (index + 1) * coarse_step_bytes) << tag_class_shift);
   return table;
 }();
 

@@ -31,9 +31,13 @@ TEST(size_class_test, every_size_gets_the_smallest_class_that_holds_it) {
   }
 }
 
-TEST(size_class_test, the_fast_path_looks_up_the_same_class) {
+TEST(size_class_test, the_fast_paths_look_up_the_same_class) {
   for (std::size_t size = 1; size <= max_table_bytes; ++size)
     ASSERT_EQ(bin_offset_table[(size - 1) / 16], class_of(size) << tag_class_shift) << size;
+  for (std::size_t size = max_table_bytes + 1; size <= max_slab_block_bytes; ++size)
+    ASSERT_EQ(coarse_bin_offset_table[(size - max_table_bytes - 1) / coarse_step_bytes],
+              class_of(size) << tag_class_shift)
+        << size;
 }
 
 TEST(size_class_test, waste_is_bounded) {

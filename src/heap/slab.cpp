@@ -99,6 +99,28 @@ unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from)
   return taken;
 }
 
+unsigned put_blocks(slab& s, void* const* blocks, unsigned count) {
+  // Looked up once: for all the compiler knows, writing the bits could change them.
+  const size_class& info = s.info();
+  const unsigned frontier = s.frontier();
+  std::uint64_t* const bits = s.free_bits();
+  const std::size_t bytes = info.units * unit_bytes;
+  const auto inside = [&](void* block) {
+    return static_cast<std::size_t>(static_cast<char*>(block) - s.begin) < bytes;
+  };
+  unsigned done = 0;
+  for (; done < count && inside(blocks[done]); ++done) {
+    const unsigned index = block_index(s, info, frontier, blocks[done]);
+    const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+    if ((bits[index / 64] & bit) != 0) [[unlikely]]
+      report_double_free(s, blocks[done]);
+    bits[index / 64] |= bit;
+  }
+  s.free_count = static_cast<std::uint16_t>(s.free_count + done);
+  s.idle_rounds = 0;
+  return done;
+}
+
 void collect_remote(slab& s) {
   std::uint64_t* const free_bits = s.free_bits();
   const collected result =
@@ -124,6 +146,9 @@ std::uint64_t purgeable_pages(slab& s) {
   if (!s.zero_beyond_frontier)
     give_up_frontier(s); // what lies beyond may hold the memory of an earlier life
   std::uint64_t result = 0;
+  // Blocks that touch a page fill it, but for what is left over behind the last block.
+  if ((s.free_count + 1u) * std::size_t{s.info().block_bytes} <= os::page_bytes)
+    return result;
   for (unsigned page = 0; page < page_count(s); ++page) {
     if ((s.purged_pages >> page & 1) != 0)
       continue;

@@ -49,8 +49,10 @@ struct slab {
 
   const size_class& info() const { return size_classes[class_index]; }
   std::uint64_t* free_bits() { return reinterpret_cast<std::uint64_t*>(this + 1); }
-  std::atomic<std::uint64_t>* remote_bits() {
-    return reinterpret_cast<std::atomic<std::uint64_t>*>(free_bits() + info().words);
+  std::atomic<std::uint64_t>* remote_bits() { return remote_bits(info()); }
+  // For who knows the class without looking into the descriptor.
+  std::atomic<std::uint64_t>* remote_bits(const size_class& known) {
+    return reinterpret_cast<std::atomic<std::uint64_t>*>(free_bits() + known.words);
   }
   unsigned frontier() const { return frontier_word.load(std::memory_order_relaxed); }
   void set_frontier(unsigned block) {
@@ -75,17 +77,27 @@ struct slab {
 static_assert(sizeof(slab) == slab_header_bytes);
 static_assert(sizeof(std::atomic<std::uint64_t>) == 8);
 
+// The slab that `block` lies in. REQUIRES: the tag of its unit has an owner.
+inline slab& slab_of(const void* block) {
+  return *static_cast<slab*>(page::locate(block).descriptor->load(std::memory_order_relaxed));
+}
+
 [[noreturn, gnu::cold]] void report_bad_block(const slab& s, const void* address);
 [[noreturn, gnu::cold]] void report_double_free(const slab& s, const void* address);
 
 // The block that begins at `address`. A pointer into the middle of a block is the caller's error
-// and reported as one. REQUIRES: `address` is inside the slab's units.
-inline unsigned block_index(const slab& s, const void* address) {
+// and reported as one. REQUIRES: `address` is inside the slab's units; the rest is the slab's, for
+// callers who ask more than once.
+inline unsigned block_index(const slab& s, const size_class& info, unsigned frontier,
+                            const void* address) {
   const auto offset = static_cast<std::uint64_t>(static_cast<const char*>(address) - s.begin);
-  const auto index = static_cast<unsigned>(offset * s.info().reciprocal >> 32);
-  if (std::uint64_t{index} * s.info().block_bytes != offset || index >= s.frontier()) [[unlikely]]
+  const auto index = static_cast<unsigned>(offset * info.reciprocal >> 32);
+  if (std::uint64_t{index} * info.block_bytes != offset || index >= frontier) [[unlikely]]
     report_bad_block(s, address);
   return index;
+}
+inline unsigned block_index(const slab& s, const void* address) {
+  return block_index(s, s.info(), s.frontier(), address);
 }
 
 // Readies a zeroed descriptor for the units at `begin`.
@@ -98,16 +110,12 @@ unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from)
 // Counts the blocks beyond the frontier among the free ones, as if they had been used.
 void give_up_frontier(slab& s);
 
-// Takes a block back. Reports a double free.
-inline void put_block(slab& s, void* address) {
-  const unsigned index = block_index(s, address);
-  std::uint64_t& word = s.free_bits()[index / 64];
-  const std::uint64_t bit = std::uint64_t{1} << (index % 64);
-  if ((word & bit) != 0) [[unlikely]]
-    report_double_free(s, address);
-  word |= bit;
-  ++s.free_count;
-  s.idle_rounds = 0;
+// Takes back the first blocks of a list, as many as lie in the slab one after the other. Reports a
+// double free. Returns their number. REQUIRES: the first is one.
+unsigned put_blocks(slab& s, void* const* blocks, unsigned count);
+
+inline void put_block(slab& s, void* block) {
+  put_blocks(s, &block, 1);
 }
 
 // Brings the remote frees home. REQUIRES: the caller drains the slab's pending list.

@@ -10,7 +10,7 @@ constinit void* empty_bin_slot[1] = {nullptr};
 namespace {
 
 template <std::size_t... Index>
-constexpr thread_state make_unknown_thread(std::index_sequence<Index...>) {
+constexpr thread_state unknown_thread(std::index_sequence<Index...>) {
   return {{((void)Index, cache_bin{empty_bin_slot, empty_bin_slot})...},
           tag_of_nobody,
           thread_phase::unknown,
@@ -21,6 +21,10 @@ constexpr thread_state make_unknown_thread(std::index_sequence<Index...>) {
 } // namespace
 
 constinit thread_local thread_state this_thread =
-    make_unknown_thread(std::make_index_sequence<class_count>());
+    unknown_thread(std::make_index_sequence<class_count>());
+
+thread_state make_unknown_thread() {
+  return unknown_thread(std::make_index_sequence<class_count>());
+}
 
 } // namespace mete::heap

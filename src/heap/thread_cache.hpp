@@ -32,11 +32,16 @@ static_assert(sizeof(cache_bin) == 1 << tag_class_shift, "a tag's class bits are
 enum class thread_phase : std::uint8_t {
   unknown,  // has not allocated yet
   attached, // has a heap
+  on_cpu,   // has none, uses its processor's (heap/cpu_cache.hpp)
   exited,   // its heap is given up; what it still does goes through a shared one
 };
 
 // No owner has this tag (heap/registry.hpp), and no unit: every free takes the slow path.
 inline constexpr std::uint32_t tag_of_nobody = ~std::uint32_t{0} << page::tag_owner_shift;
+
+// The heaps of processors have the tags from here on, by the processors' numbers.
+inline constexpr unsigned max_cpus = 1 << 13; // the most that Linux can be built for
+inline constexpr std::uint32_t first_cpu_tag = (1u << 16 | 1u) << page::tag_owner_shift;
 
 struct thread_state {
   cache_bin bins[class_count];
@@ -48,6 +53,9 @@ struct thread_state {
 static_assert(sizeof(thread_state) == 1040, "dlopen() gives a library about 1.5 KiB of static TLS");
 
 extern void* empty_bin_slot[1];
+
+// As a thread's state is before it first allocates.
+thread_state make_unknown_thread();
 
 // The assembler name is what heap/thread_access.hpp addresses it by.
 [[gnu::tls_model("initial-exec"),

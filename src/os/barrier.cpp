@@ -13,6 +13,8 @@ constinit std::atomic<bool> light_barrier_is_fence{true};
 
 namespace {
 
+constinit std::atomic<bool> restarts{false}; // heavy_barrier() makes them
+
 [[maybe_unused]] bool membarrier(int command) {
   const int saved_errno = errno;
   const bool done = ::syscall(SYS_membarrier, command, 0, 0) == 0;
@@ -28,12 +30,27 @@ void initialise_barriers() {
                        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
   light_barrier_is_fence.store(!granted, std::memory_order_relaxed);
 #endif
+  if (restarts.load(std::memory_order_relaxed))
+    membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ);
+}
+
+bool initialise_restarts() {
+  if (restarts.load(std::memory_order_acquire))
+    return true;
+  if (!membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ) ||
+      !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ))
+    return false;
+  restarts.store(true, std::memory_order_release);
+  return true;
 }
 
 void heavy_barrier() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!light_barrier_is_fence.load(std::memory_order_relaxed))
     membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+  // The kernel promises no order of memory here, so it comes in addition, and afterwards.
+  if (restarts.load(std::memory_order_relaxed))
+    membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ);
 }
 
 } // namespace mete::os

@@ -29,4 +29,9 @@ inline void light_barrier() {
 
 void heavy_barrier();
 
+// From now on heavy_barrier() also restarts the restartable sequences of all other threads
+// (os/rseq.hpp): whatever they saw before the barrier, they look again. Idempotent. False if the
+// kernel cannot. Again after fork, by initialise_barriers().
+bool initialise_restarts();
+
 } // namespace mete::os

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "os/system.hpp"
 
+#include "base/bits.hpp"
 #include "base/check.hpp"
 #include "os/memory.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -110,6 +113,23 @@ std::size_t address_space_left_bytes() {
   }
   errno = saved_errno;
   return left;
+}
+
+unsigned usable_cpus() {
+  static constinit std::atomic<unsigned> known{0};
+  unsigned count = known.load(std::memory_order_relaxed);
+  if (count == 0) {
+    const int saved_errno = errno;
+    // As large as the kernel's own: a smaller one would be refused. The call returns its size.
+    unsigned long set[8192 / (8 * sizeof(unsigned long))] = {};
+    ::syscall(SYS_sched_getaffinity, 0, sizeof set, set);
+    for (const unsigned long word : set)
+      count += count_bits(word);
+    count = std::max(count, 1u);
+    known.store(count, std::memory_order_relaxed);
+    errno = saved_errno;
+  }
+  return count;
 }
 
 std::uint32_t coarse_now_ms() {

@@ -15,6 +15,9 @@ std::size_t physical_memory_bytes();
 // up), or the machine's memory. Reads files; for the start of the process.
 std::size_t memory_limit_bytes();
 
+// Processors that this thread may run on, at the first call; at least 1.
+unsigned usable_cpus();
+
 // RLIMIT_AS less what is mapped already; SIZE_MAX when there is no limit.
 std::size_t address_space_left_bytes();
 

@@ -17,11 +17,11 @@ using namespace mete;
 
 extern "C" {
 
-METE_EXPORT void* malloc(std::size_t size) noexcept {
+METE_EXPORT_HOT void* malloc(std::size_t size) noexcept {
   return front::allocate(size);
 }
 
-METE_EXPORT void free(void* block) noexcept {
+METE_EXPORT_HOT void free(void* block) noexcept {
   front::deallocate(block);
 }
 

@@ -95,18 +95,29 @@ template <class Attempt>
   }
 }
 
-inline void* allocate_throwing(std::size_t size) {
-  void* const block = front::allocate(size);
+// Behind a tail call, so that the fast path needs no stack frame.
+[[gnu::noinline]] void* allocate_throwing_slow(std::size_t size) {
+  void* const block = front::allocate_uncached(size);
   if (block != nullptr) [[likely]]
     return block;
   return allocate_or_throw([=] { return front::allocate(size); });
 }
 
-inline void* allocate_nothrow(std::size_t size) noexcept {
-  void* const block = front::allocate(size);
+[[gnu::noinline]] void* allocate_nothrow_slow(std::size_t size) noexcept {
+  void* const block = front::allocate_uncached(size);
   if (block != nullptr) [[likely]]
     return block;
   return allocate_or_null([=] { return front::allocate(size); });
+}
+
+inline void* allocate_throwing(std::size_t size) {
+  void* const block = front::allocate_cached(size);
+  return block != nullptr ? block : allocate_throwing_slow(size);
+}
+
+inline void* allocate_nothrow(std::size_t size) noexcept {
+  void* const block = front::allocate_cached(size);
+  return block != nullptr ? block : allocate_nothrow_slow(size);
 }
 
 void* allocate_throwing(std::size_t size, std::align_val_t alignment) {
@@ -127,10 +138,10 @@ void* allocate_nothrow(std::size_t size, std::align_val_t alignment) noexcept {
 
 } // namespace
 
-METE_EXPORT void* operator new(std::size_t size) {
+METE_EXPORT_HOT void* operator new(std::size_t size) {
   return allocate_throwing(size);
 }
-METE_EXPORT void* operator new[](std::size_t size) {
+METE_EXPORT_HOT void* operator new[](std::size_t size) {
   return allocate_throwing(size);
 }
 METE_EXPORT void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
@@ -155,10 +166,10 @@ METE_EXPORT void* operator new[](std::size_t size, std::align_val_t alignment,
 }
 
 #define METE_DELETE(...)                                                                           \
-  METE_EXPORT void operator delete(void* block __VA_OPT__(, ) __VA_ARGS__) noexcept {              \
+  METE_EXPORT_HOT void operator delete(void* block __VA_OPT__(, ) __VA_ARGS__) noexcept {          \
     front::deallocate(block);                                                                      \
   }                                                                                                \
-  METE_EXPORT void operator delete[](void* block __VA_OPT__(, ) __VA_ARGS__) noexcept {            \
+  METE_EXPORT_HOT void operator delete[](void* block __VA_OPT__(, ) __VA_ARGS__) noexcept {        \
     front::deallocate(block);                                                                      \
   }
 METE_DELETE()

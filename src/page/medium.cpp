@@ -81,11 +81,11 @@ bool return_dirty_units(region& where, std::uint32_t units) {
   return true;
 }
 
-void return_whole_units(region& where, span run) {
-  const auto first = static_cast<std::uint32_t>(divide_up(run.first, pages_per_unit()));
-  const std::uint32_t end = (run.first + run.count) / pages_per_unit();
+void return_whole_units(region& where, std::uint32_t run_first, span part) {
+  const auto first = static_cast<std::uint32_t>(divide_up(part.first, pages_per_unit()));
+  const std::uint32_t end = (part.first + part.count) / pages_per_unit();
   if (first < end)
-    return_units(where, run.first, {first, end - first});
+    return_units(where, run_first, {first, end - first});
 }
 
 grant allocate_pages(std::size_t bytes, std::size_t alignment) {

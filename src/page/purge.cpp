@@ -8,8 +8,13 @@
 #include "os/system.hpp"
 #include "page/region_state.hpp"
 
+#include <algorithm>
+
 namespace mete::page {
 namespace {
+
+// A call to the OS counts in a budget like the purging of so many bytes.
+constexpr std::size_t call_worth_bytes = 32 * KiB;
 
 constinit std::atomic<std::size_t> dirty_total{0};
 constinit std::atomic<std::size_t> resident_total{0};
@@ -20,42 +25,47 @@ struct level {
   unsigned granule_shift;
 };
 
-// Purges one run of `from`; 0 if there is none to purge. REQUIRES: the lock, let go meanwhile.
+// Purges one run of `from`, or at most `most` bytes of it; 0 if there is none to purge. REQUIRES:
+// the lock, let go meanwhile.
 template <class Begin>
-std::size_t purge_one(level from, Begin begin_purge, bool& failed) {
-  span taken{};
-  if (!begin_purge(from.runs, taken))
+std::size_t purge_one(level from, Begin begin_purge, std::size_t most, bool& failed) {
+  span taken{}; // clean pages in between cost next to nothing
+  const std::size_t granules = std::max<std::size_t>(most >> from.granule_shift, 1);
+  if (!begin_purge(from.runs,
+                   static_cast<std::uint32_t>(std::min<std::size_t>(granules, UINT32_MAX)), taken))
     return 0;
-  const span dirty = from.runs.dirty_stretch(taken); // clean pages in between cost next to nothing
   bool purged = false;
   {
     unlock_guard unlocked(regions_lock);
-    purged = os::purge(from.where.base() + (std::size_t{dirty.first} << from.granule_shift),
-                       std::size_t{dirty.count} << from.granule_shift);
+    purged = os::purge(from.where.base() + (std::size_t{taken.first} << from.granule_shift),
+                       std::size_t{taken.count} << from.granule_shift);
   }
   const std::size_t dirty_before = from.runs.dirty_granules();
   const span run = from.runs.finish_purge(taken, purged, os::coarse_now_ms());
   failed = !purged;
   const std::size_t bytes = (dirty_before - from.runs.dirty_granules()) << from.granule_shift;
   if (purged && &from.runs == &from.where.pages)
-    return_whole_units(from.where, run);
+    return_whole_units(from.where, run.first, from.runs.entry(run.first).dirty == 0 ? run : taken);
   note_dirty_bytes();
   return bytes;
 }
 
-// Applies `begin_purge` to all levels of all regions until it finds no more or `enough` says so.
+// Applies `begin_purge` to all levels of all regions until it finds no more, `enough` says so, or
+// the budget is spent.
 template <class Begin, class Enough>
-std::size_t purge_all_levels(Begin begin_purge, Enough enough) {
+std::size_t purge_all_levels(std::size_t budget, Begin begin_purge, Enough enough) {
   lock_guard guard(regions_lock);
   std::size_t bytes = 0;
+  std::size_t spent = 0;
   for (unsigned index = 0; index < region_count.load(std::memory_order_relaxed); ++index) {
     region& r = regions[index];
     const level levels[] = {{r.units, r, unit_shift}, {r.pages, r, os::page_shift}};
     for (const level& each : levels) {
-      while (!enough(bytes)) {
+      while (spent < budget && !enough()) {
         bool failed = false;
-        const std::size_t step = purge_one(each, begin_purge, failed);
+        const std::size_t step = purge_one(each, begin_purge, budget - spent, failed);
         bytes += step;
+        spent += std::max(step, call_worth_bytes);
         if (failed || step == 0)
           break; // locked pages: they stay, and trying again at once would not end
       }
@@ -94,14 +104,20 @@ std::size_t dirty_bytes() {
 
 std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t budget) {
   return purge_all_levels(
-      [=](run_allocator& runs, span& taken) { return runs.begin_purge(freed_before_ms, taken); },
-      [=](std::size_t bytes) { return bytes >= budget; });
+      budget,
+      [=](run_allocator& runs, std::uint32_t most, span& taken) {
+        return runs.begin_purge(freed_before_ms, most, taken);
+      },
+      [] { return false; });
 }
 
-std::size_t purge_runs_above(std::size_t limit) {
+std::size_t purge_runs_above(std::size_t limit, std::size_t budget) {
   return purge_all_levels(
-      [](run_allocator& runs, span& taken) { return runs.begin_purge_any(taken); },
-      [=](std::size_t) { return dirty_bytes() <= limit; });
+      budget,
+      [](run_allocator& runs, std::uint32_t most, span& taken) {
+        return runs.begin_purge_any(most, taken);
+      },
+      [=] { return dirty_bytes() <= limit; });
 }
 
 } // namespace mete::page

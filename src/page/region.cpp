@@ -87,10 +87,17 @@ std::size_t preferred_region_bytes() {
   return bytes < min_region_bytes ? min_region_bytes : bytes;
 }
 
+// What a region takes of the address space. A usual one takes whole huge pages: from Linux 6.7 on
+// such a reservation is placed at one, so that the first attempt to get it aligned succeeds. Small
+// ones are for processes that cannot spare the address space.
+std::size_t reserved_bytes(std::size_t units) {
+  const std::size_t bytes = units * unit_bytes + table_set().bytes(units);
+  return bytes >= 1 * GiB ? align_up(bytes, huge_page_bytes) : bytes;
+}
+
 bool reserve_region(region& r, std::size_t bytes) {
   const std::size_t units = bytes / unit_bytes;
-  const std::size_t with_tables = bytes + table_set().bytes(units);
-  char* const base = os::reserve(with_tables, huge_page_bytes);
+  char* const base = os::reserve(reserved_bytes(units), huge_page_bytes);
   if (base == nullptr)
     return false;
   r.base_address.store(base, std::memory_order_release);
@@ -159,8 +166,9 @@ bool commit_units(region& r, std::size_t more) {
   r.committed_units.store(to, std::memory_order_release);
   if (&r == &regions[0])
     primary.committed_units.store(to, std::memory_order_release);
-  r.units.insert({static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(more)},
-                 os::coarse_now_ms());
+  // Clean memory has no age; asking for the time would map a page of the C library in every
+  // process.
+  r.units.insert({static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(more)}, 0);
   return true;
 }
 
@@ -316,8 +324,7 @@ std::size_t release_empty_regions() {
     if (r.base() == nullptr || r.units.free_granules() != committed)
       continue;
     char* const begin = r.base();
-    const std::size_t reserved =
-        r.reserved_units * unit_bytes + tables_of(r).bytes(r.reserved_units);
+    const std::size_t reserved = reserved_bytes(r.reserved_units);
     r.committed_units.store(0, std::memory_order_release);
     r.base_address.store(nullptr, std::memory_order_release);
     r.units.initialise(nullptr, nullptr, 0);

@@ -112,11 +112,12 @@ std::size_t resident_bytes();
 // Bytes in free runs that may hold memory. A racy read, for decisions that need no exact figure.
 std::size_t dirty_bytes();
 
-// Purges free runs that were freed at or before `freed_before_ms`, oldest first, until `budget`
-// bytes are done; the calls to the OS are made without the lock. Returns the bytes purged.
+// Purges free runs that were freed at or before `freed_before_ms`, oldest first, until the
+// budget is spent, in which a call counts as at least 32 KiB; the calls to the OS are made without
+// the lock. Returns the bytes purged.
 std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t budget);
 // The oldest free runs, whatever their age, until at most `limit` dirty bytes are left.
-std::size_t purge_runs_above(std::size_t limit);
+std::size_t purge_runs_above(std::size_t limit, std::size_t budget = SIZE_MAX);
 
 // Gives the address space of regions in which nothing lives back to the OS, for a process that is
 // at its limit. Returns its bytes.

@@ -67,8 +67,8 @@ void tag_units(region& where, std::uint32_t first, std::size_t units, std::uint3
 // Moves units of free pages, of which some are dirty, to the unit level; false if there are not
 // that many together.
 bool return_dirty_units(region& where, std::uint32_t units);
-// Those that a free run of pages covers.
-void return_whole_units(region& where, span run);
+// Those that a part of a free run of pages covers.
+void return_whole_units(region& where, std::uint32_t run_first, span part);
 // After any change to what is free: keeps the racy total of dirty_bytes().
 void note_dirty_bytes();
 

@@ -74,7 +74,10 @@ void run_allocator::mark_dirty(span marked) {
 std::uint32_t run_allocator::clear_dirty(span cleared) {
   std::uint32_t count = 0;
   for_each_word(cleared, [&](std::uint32_t word, std::uint64_t mask) {
-    count += count_bits(dirty_bits_[word] & mask);
+    const std::uint64_t dirty = dirty_bits_[word] & mask;
+    if (dirty == 0)
+      return; // not written: in a program that frees no runs, the bits' pages are never there
+    count += count_bits(dirty);
     dirty_bits_[word] &= ~mask;
   });
   dirty_granules_ -= count;
@@ -284,17 +287,20 @@ void run_allocator::shrink(std::uint32_t first, std::uint32_t kept) {
   write_entries({first + kept, count - kept}, run_state::used, run_state::occupied);
 }
 
-bool run_allocator::begin_purge(std::uint32_t freed_before_ms, span& taken) {
+bool run_allocator::begin_purge(std::uint32_t freed_before_ms, std::uint32_t most, span& taken) {
   if (oldest_ == no_granule || before(freed_before_ms, entries_[oldest_].freed_ms))
     return false;
-  return begin_purge_any(taken);
+  return begin_purge_any(most, taken);
 }
 
-bool run_allocator::begin_purge_any(span& taken) {
+bool run_allocator::begin_purge_any(std::uint32_t most, span& taken) {
   if (oldest_ == no_granule)
     return false;
-  taken = {oldest_, entries_[oldest_].length};
-  unlink(taken.first);
+  taken = dirty_stretch({oldest_, entries_[oldest_].length});
+  // The end of it: what stays is then the beginning, where runs are handed out first.
+  if (taken.count > most)
+    taken = {taken.first + taken.count - most, most};
+  carve(oldest_, taken);
   write_entries(taken, run_state::occupied, run_state::occupied);
   return true;
 }
@@ -306,13 +312,13 @@ span run_allocator::finish_purge(span taken, bool purged, std::uint32_t now_ms) 
 }
 
 span run_allocator::dirty_stretch(span run) const {
-  while (!is_dirty(run.first)) {
-    ++run.first;
-    --run.count;
-  }
-  while (!is_dirty(run.first + run.count - 1))
-    --run.count;
-  return run;
+  std::uint32_t first = run.first;
+  while (!is_dirty(first))
+    first = dirty_bits_[first / 64] >> (first % 64) == 0 ? (first / 64 + 1) * 64 : first + 1;
+  std::uint32_t last = run.first + run.count - 1;
+  while (!is_dirty(last))
+    last = dirty_bits_[last / 64] << (63 - last % 64) == 0 ? last / 64 * 64 - 1 : last - 1;
+  return {first, last + 1 - first};
 }
 
 void run_allocator::split_into_granules(span part) {

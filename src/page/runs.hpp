@@ -102,16 +102,14 @@ public:
   // Splits a used run: the first `kept` granules stay, the caller releases the rest.
   void shrink(std::uint32_t first, std::uint32_t kept);
 
-  // The free run that was freed first, if it was before `freed_before_ms`, is marked occupied, its
-  // dirty bits intact; the caller purges it outside the lock, then calls finish_purge().
-  bool begin_purge(std::uint32_t freed_before_ms, span& taken);
+  // What is dirty of the free run that was freed first, if it was before `freed_before_ms`, but at
+  // most `most` granules from the first dirty one to the last, is marked occupied, its dirty bits
+  // intact; the caller purges it outside the lock, then calls finish_purge().
+  bool begin_purge(std::uint32_t freed_before_ms, std::uint32_t most, span& taken);
   // Any dirty run whatever its age.
-  bool begin_purge_any(span& taken);
+  bool begin_purge_any(std::uint32_t most, span& taken);
   // Returns the free run that came of it.
   span finish_purge(span taken, bool purged, std::uint32_t now_ms);
-  // From the first dirty granule of a run to the last. REQUIRES: there is one.
-  span dirty_stretch(span run) const;
-
   const run_entry& entry(std::uint32_t granule) const { return entries_[granule]; }
   run_entry& entry(std::uint32_t granule) { return entries_[granule]; }
   std::uint32_t granules() const { return granules_; }
@@ -151,6 +149,8 @@ private:
   void unlink(std::uint32_t first);
   void write_entries(span run, run_state first, run_state last);
   std::uint32_t count_dirty(span examined) const;
+  // From the first dirty granule of a run to the last. REQUIRES: there is one.
+  span dirty_stretch(span run) const;
   span coalesce(free_part added, std::uint32_t now_ms);
   void grant_from(std::uint32_t run, std::uint32_t count, std::uint32_t alignment,
                   run_grant& grant);

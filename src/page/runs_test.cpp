@@ -67,12 +67,12 @@ TEST_F(runs_test, purging_makes_a_run_clean_again) {
   ASSERT_TRUE(runs.allocate(8, 1, grant));
   runs.release({grant.first, 8}, 10);
   span taken{};
-  EXPECT_FALSE(runs.begin_purge(9, taken)) << "too young";
-  ASSERT_TRUE(runs.begin_purge(10, taken));
-  EXPECT_EQ(taken.count, 64u) << "coalesced with the clean rest";
+  EXPECT_FALSE(runs.begin_purge(9, 64, taken)) << "too young";
+  ASSERT_TRUE(runs.begin_purge(10, 64, taken));
+  EXPECT_EQ(taken.count, 8u) << "the dirty part alone";
   runs.finish_purge(taken, true, 11);
   EXPECT_EQ(runs.dirty_granules(), 0u);
-  EXPECT_FALSE(runs.begin_purge(1000, taken));
+  EXPECT_FALSE(runs.begin_purge(1000, 64, taken));
   ASSERT_TRUE(runs.allocate(8, 1, grant));
   EXPECT_TRUE(grant.zeroed);
 }
@@ -83,7 +83,7 @@ TEST_F(runs_test, a_run_whose_purge_failed_stays_dirty) {
   ASSERT_TRUE(runs.allocate(8, 1, grant));
   runs.release({grant.first, 8}, 10);
   span taken{};
-  ASSERT_TRUE(runs.begin_purge(10, taken));
+  ASSERT_TRUE(runs.begin_purge(10, 64, taken));
   runs.finish_purge(taken, false, 11);
   EXPECT_EQ(runs.dirty_granules(), 8u);
 }
@@ -109,7 +109,7 @@ TEST_F(runs_test, a_little_traffic_beside_it_does_not_keep_a_large_run_young) {
     runs.release({small.first, 5}, now);
   }
   span taken{};
-  EXPECT_TRUE(runs.begin_purge(50, taken)) << "495 of 500 granules have been idle since 10";
+  EXPECT_TRUE(runs.begin_purge(50, 500, taken)) << "495 of 500 granules have been idle since 10";
 }
 
 // Random operations; the model is who owns each granule and whether it is dirty while free.
@@ -171,7 +171,7 @@ TEST_F(runs_test, agrees_with_a_model) {
         }
       } else if (action == 8) {
         span taken{};
-        if (runs.begin_purge(step - random() % 100, taken)) {
+        if (runs.begin_purge(step - random() % 100, 1 + random() % 100, taken)) {
           purging.push_back({taken, -1});
           fill(taken, -1);
         }

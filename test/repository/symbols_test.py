@@ -39,6 +39,9 @@ WEAK_OF_THE_COMPILER = {
     "__gmon_start__",
 }
 
+# Of the dynamic loader, from glibc 2.35 on.
+WEAK_OF_THE_LOADER = {"__rseq_offset", "__rseq_size"}
+
 # Functions of libc that allocate, or may: in an allocator each of them is a recursion.
 ALLOCATING = re.compile(
     r"(__libc_)?(malloc|calloc|realloc|reallocarray|free|memalign|valloc|pvalloc)"
@@ -73,6 +76,9 @@ def faults_of_imports(symbols):
         if symbol.name in WEAK_OF_THE_RUNTIME | WEAK_OF_THE_COMPILER:
             if symbol.bind != "WEAK":
                 yield f"{symbol.name} must be weak: a C program has no C++ runtime"
+        elif symbol.name in WEAK_OF_THE_LOADER:
+            if symbol.bind != "WEAK":
+                yield f"{symbol.name} must be weak: an older C library has none"
         elif not symbol.version.startswith("GLIBC_"):
             yield f"{symbol.name}@{symbol.version} is not libc's"
         if symbol.name in WEAK_OF_THE_RUNTIME and symbol.version:
