@@ -244,6 +244,7 @@ void* allocate_uncached(std::size_t size) noexcept {
 }
 
 void deallocate_slow(void* block) noexcept {
+  freed_from = __builtin_return_address(0); // of free(), which ends in a jump to here
   const std::uintptr_t unit =
       (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
   if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]] {

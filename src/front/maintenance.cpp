@@ -17,6 +17,7 @@
 namespace mete::front {
 
 constinit ranked_lock maintenance_lock{lock_rank::maintenance};
+constinit thread_local const void* freed_from = nullptr;
 
 namespace {
 
@@ -189,13 +190,16 @@ void background_main() {
            background.running.exchange(1, std::memory_order_seq_cst) == 0);
 }
 
-// True if the thread is there, now or from now on.
+// True if the thread is there, now or from now on, or soon.
 bool ensure_background() {
   if (option(options.background) == 0 || background.forbidden.load(std::memory_order_relaxed))
     return false;
   if (!background.wanted.load(std::memory_order_relaxed))
     background.wanted.store(true, std::memory_order_seq_cst);
   if (background.running.load(std::memory_order_seq_cst) != 0)
+    return true;
+  // Not while the C library is inside its list of stacks; the next look from elsewhere starts it.
+  if (os::is_loader_code(std::exchange(freed_from, nullptr)))
     return true;
   if (background.running.exchange(1, std::memory_order_seq_cst) != 0)
     return true;

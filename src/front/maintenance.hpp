@@ -57,6 +57,9 @@ struct tick_result {
 tick_result tick_inside(heap::heap& h, heap::thread_state& cache);
 void finish_tick(const tick_result& ticked);
 
+// The code that called free() or operator delete last in this thread, if that took the slow path.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local const void* freed_from;
+
 // After a big block was allocated, or freed, before which there were `dirty_before` dirty bytes:
 // keeps the limit on them. REQUIRES: no lock is held.
 void after_big_allocation(std::size_t size);

@@ -5,7 +5,9 @@
 #include <climits>
 #include <csignal>
 #include <cstdint>
+#include <link.h>
 #include <pthread.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 
 namespace mete::os {
@@ -48,6 +50,20 @@ bool arm_thread_exit() {
 
 bool register_fork_handlers(void (*prepare)(), void (*parent)(), void (*child)()) {
   return ::pthread_atfork(prepare, parent, child) == 0;
+}
+
+bool is_loader_code(const void* code) {
+  const unsigned long base = ::getauxval(AT_BASE); // 0 in a static program
+  if (code == nullptr || base == 0)
+    return false;
+  const auto& header = *reinterpret_cast<const ElfW(Ehdr)*>(base);
+  const auto* const segments = reinterpret_cast<const ElfW(Phdr)*>(base + header.e_phoff);
+  const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(code) - base;
+  for (unsigned index = 0; index < header.e_phnum; ++index)
+    if (segments[index].p_type == PT_LOAD &&
+        offset - segments[index].p_vaddr < segments[index].p_memsz)
+      return true;
+  return false;
 }
 
 bool start_thread(void (*run)(), const char* name) {

@@ -14,6 +14,10 @@ bool arm_thread_exit();
 // As pthread_atfork. May allocate.
 bool register_fork_handlers(void (*prepare)(), void (*parent)(), void (*child)());
 
+// Whether `code` is a part of the dynamic loader. It frees memory for the C library, which holds a
+// lock then that starting a thread takes, too. O(segments of the loader), without a lock.
+bool is_loader_code(const void* code);
+
 // Starts a detached thread with all signals blocked. May allocate. False if the process may not
 // have one.
 bool start_thread(void (*run)(), const char* name);

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#include "os/thread.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <dlfcn.h>
+#include <sys/auxv.h>
+
+namespace mete::os {
+namespace {
+
+TEST(thread_test, code_of_the_dynamic_loader_is_known) {
+  if (getauxval(AT_BASE) == 0)
+    GTEST_SKIP() << "a static program";
+  const void* const in_loader = dlsym(RTLD_DEFAULT, "__tls_get_addr");
+  ASSERT_NE(in_loader, nullptr);
+  EXPECT_TRUE(is_loader_code(in_loader));
+  EXPECT_FALSE(is_loader_code(nullptr));
+  EXPECT_FALSE(is_loader_code(reinterpret_cast<const void*>(&std::free)));
+  EXPECT_FALSE(is_loader_code(reinterpret_cast<const void*>(&is_loader_code)));
+}
+
+} // namespace
+} // namespace mete::os
