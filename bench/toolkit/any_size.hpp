@@ -6,15 +6,9 @@
 
 #include "candidates.hpp"
 
-#if __has_include(<mete/bins.hpp>)
-#  include <mete/bins.hpp>
-#endif
-#if __has_include(<mete/buddy.hpp>)
-#  include <mete/buddy.hpp>
-#endif
-#if __has_include(<mete/region_heap.hpp>)
-#  include <mete/region_heap.hpp>
-#endif
+#include <mete/bins.hpp>
+#include <mete/buddy.hpp>
+#include <mete/region_heap.hpp>
 
 #include <span>
 
@@ -35,39 +29,21 @@ struct region {
   std::span<std::byte> span() { return {bytes.begin(), region_bytes}; }
 };
 
-#if __has_include(<mete/bins.hpp>)
 struct bins_blocks : toolkit_blocks<mete::bins> {
   static constexpr const char* name = "bins";
   explicit bins_blocks(std::size_t) : toolkit_blocks(mete::bins_options{}) {}
 };
-#endif
-#if __has_include(<mete/buddy.hpp>)
 struct buddy_blocks : private region, toolkit_blocks<mete::buddy> {
   static constexpr const char* name = "buddy";
   explicit buddy_blocks(std::size_t) : toolkit_blocks(mete::buddy_options{.memory = span()}) {}
 };
-#endif
-#if __has_include(<mete/region_heap.hpp>)
 struct region_heap_blocks : private region, toolkit_blocks<mete::region_heap> {
   static constexpr const char* name = "region_heap";
   explicit region_heap_blocks(std::size_t)
       : toolkit_blocks(mete::region_heap_options{.memory = span()}) {}
 };
-#endif
 
-using any_size = candidates<malloc_blocks, pmr_blocks
-#if __has_include(<mete/bins.hpp>)
-                            ,
-                            bins_blocks
-#endif
-#if __has_include(<mete/buddy.hpp>)
-                            ,
-                            buddy_blocks
-#endif
-#if __has_include(<mete/region_heap.hpp>)
-                            ,
-                            region_heap_blocks
-#endif
+using any_size = candidates<malloc_blocks, pmr_blocks, bins_blocks, buddy_blocks, region_heap_blocks
 #ifdef METE_BENCH_BOOST
                             ,
                             boost_blocks

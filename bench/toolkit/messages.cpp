@@ -5,9 +5,7 @@
 
 #include "candidates.hpp"
 
-#if __has_include(<mete/ring.hpp>)
-#  include <mete/ring.hpp>
-#endif
+#include <mete/ring.hpp>
 #ifdef METE_BENCH_BOOST
 #  include <boost/lockfree/queue.hpp>
 #  include <boost/lockfree/spsc_queue.hpp>
@@ -216,7 +214,6 @@ private:
 };
 #endif
 
-#if __has_include(<mete/ring.hpp>)
 template <mete::producers kind>
 struct ring_queue {
   bool send(const char* message, std::uint32_t size) {
@@ -249,13 +246,8 @@ struct ring_of_many : ring_queue<mete::producers::many> {
   static constexpr const char* name = "ring_many";
   explicit ring_of_many(unsigned) {}
 };
-#endif
 
-using all = bench::candidates<locked_ring, malloc_queue
-#if __has_include(<mete/ring.hpp>)
-                              ,
-                              ring_of_one, ring_of_many
-#endif
+using all = bench::candidates<locked_ring, malloc_queue, ring_of_one, ring_of_many
 #ifdef METE_BENCH_BOOST
                               ,
                               boost_queue

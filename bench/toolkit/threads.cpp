@@ -6,27 +6,19 @@
 
 #include "candidates.hpp"
 
-#if __has_include(<mete/shared_pool.hpp>)
-#  include <mete/shared_pool.hpp>
-#endif
+#include <mete/shared_pool.hpp>
 
 #include <atomic>
 
 namespace {
 
-#if __has_include(<mete/shared_pool.hpp>)
 struct shared_pool_blocks : bench::toolkit_blocks<mete::shared_pool> {
   static constexpr const char* name = "shared_pool";
   explicit shared_pool_blocks(std::size_t size)
       : toolkit_blocks(mete::shared_pool_options{.block_bytes = size}) {}
 };
-#endif
 
-using all = bench::candidates<bench::malloc_blocks, bench::pmr_shared_blocks
-#if __has_include(<mete/shared_pool.hpp>)
-                              ,
-                              shared_pool_blocks
-#endif
+using all = bench::candidates<bench::malloc_blocks, bench::pmr_shared_blocks, shared_pool_blocks
 #ifdef METE_BENCH_BOOST
                               ,
                               bench::boost_shared_blocks

@@ -11,10 +11,10 @@ namespace mete::cli {
 
 struct candidate {
   std::string name;
-  std::string library;                // what is preloaded; empty: the C library's own malloc
-  std::string version;                // of the package or the C library; empty if it is not known
-  bool as_shipped = false;            // whatever the program itself brings
-  std::vector<std::string> arguments; // added to the program's: of a candidate of a suite
+  std::string library;                  // what is preloaded; empty: the C library's own malloc
+  std::string version;                  // of the package or the C library; empty if it is not known
+  bool as_shipped = false;              // whatever the program itself brings
+  std::vector<std::string> arguments{}; // added to the program's: of a candidate of a suite
 };
 
 // The candidate of that name: glibc, mete, one of the known allocators, as-shipped, or the path of

@@ -422,7 +422,7 @@ int compare(compare_options& options) {
   std::fflush(stdout);
   measure_all(all, options, prepared);
   if (all.workloads.size() > 1)
-    fmt::print("{}{}\n", table_of_means(all), verdict_of(all));
+    fmt::print("{}{}\n", means_of(all).empty() ? "" : table_of_means(all), verdict_of(all));
   write_files(all, options);
   if (interrupted != 0) {
     report(compare_name, "interrupted; what was measured so far is above");

@@ -191,10 +191,12 @@ std::vector<mean_ratios> means_of(const comparison& all) {
     if (candidate == first)
       continue;
     std::vector<double> times, memories;
+    bool enters = false;
     for (const compared_workload& each : all.workloads) {
       const std::size_t index = each.index_of(candidate);
       if (index == each.candidates.size() || each.index_of(first) != 0)
         continue;
+      enters = enters || !each.what.means.empty();
       const auto add = [&](std::vector<double>& to, const char* name) {
         const std::vector<std::string>& entered = each.what.means;
         if (std::find(entered.begin(), entered.end(), name) == entered.end())
@@ -206,8 +208,9 @@ std::vector<mean_ratios> means_of(const comparison& all) {
       add(times, "time");
       add(memories, "memory");
     }
-    means.push_back({candidate, geometric_mean(times), geometric_mean(memories),
-                     std::max(times.size(), memories.size())});
+    if (enters)
+      means.push_back({candidate, geometric_mean(times), geometric_mean(memories),
+                       std::max(times.size(), memories.size())});
   }
   return means;
 }
@@ -261,7 +264,9 @@ std::string verdict_of(const comparison& all) {
     failed += count_failures(each);
   const std::string failures = failed == 0 ? "" : fmt::format(" {} runs failed.", failed);
   if (parts.empty())
-    return "There is nothing to compare." + failures;
+    return (means_of(all).empty() ? "No workload enters the means."
+                                  : "There is nothing to compare.") +
+           failures;
   return fmt::format("Over {} workloads, against {} (geometric means): {}.{}", all.workloads.size(),
                      all.workloads[0].candidates[0].what.name, fmt::join(parts, "; "), failures);
 }

@@ -71,6 +71,7 @@ std::optional<ratio_estimate> ratio_to_first(const compared_workload& all,
                                              std::size_t candidate_index, const figure& which);
 
 // The geometric mean of a candidate's ratios to the first one, over the workloads that have both.
+// Of the candidates that take part in a workload that enters the means.
 struct mean_ratios {
   std::string name;
   std::optional<double> time;
