@@ -196,8 +196,8 @@ private:
   }
 
   static std::size_t cell_of(int x, int y) {
-    return static_cast<std::size_t>((y + width) % width / cell * cells +
-                                    (x + width) % width / cell);
+    const auto row = static_cast<std::size_t>((y + width) % width / cell);
+    return row * cells + static_cast<std::size_t>((x + width) % width / cell);
   }
 
   Objects<bullet> bullets_;
