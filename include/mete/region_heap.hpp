@@ -353,7 +353,8 @@ private:
 
   std::byte* free_block_before(std::byte* at) const noexcept {
     const auto bytes = detail::load_own<std::uint64_t>(at - sizeof(std::uint64_t));
-    std::byte* const previous = at - bytes;
+    // As a number, which may wrap around: `bytes` is not to be trusted yet.
+    auto* const previous = reinterpret_cast<std::byte*>(detail::address_of(at) - bytes);
     if (bytes % granule != 0 || !in_range(previous)) [[unlikely]]
       report_overwritten(at - sizeof(std::uint64_t));
     const tag found = tag_at(previous);
