@@ -175,7 +175,8 @@ private:
     do {
       if (bytes > limit_bytes_ - std::min(out, limit_bytes_))
         return false;
-    } while (!out_bytes_.compare_exchange_weak(out, out + bytes, std::memory_order_relaxed));
+    } while (!out_bytes_.compare_exchange_weak(out, out + bytes, std::memory_order_acquire,
+                                               std::memory_order_relaxed));
     return true;
   }
 
@@ -188,7 +189,7 @@ private:
     // What rounding added counts too.
     if (!block.empty() && block.size() > bytes && !claim(block.size() - bytes)) {
       upstream_.release(block, alignment);
-      out_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+      out_bytes_.fetch_sub(bytes, std::memory_order_release);
       set_note("the limit was reached");
       return {};
     }
@@ -197,8 +198,9 @@ private:
     return block;
   }
   void do_release(std::span<std::byte> block, std::size_t alignment) noexcept override {
-    out_bytes_.fetch_sub(block.size(), std::memory_order_relaxed);
+    // Only what upstream has may be claimed anew: released before acquired, as upstream sees it.
     upstream_.release(block, alignment);
+    out_bytes_.fetch_sub(block.size(), std::memory_order_release);
   }
 
   source& upstream_;
