@@ -7,7 +7,7 @@
 
 int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
-  const std::uint64_t count = arguments.number("--count", 150'000'000, 30'000'000);
+  const std::uint64_t count = arguments.number("--count", 150'000'000, 20'000'000);
   arguments.finish();
 
   std::uint64_t sum = 0;
