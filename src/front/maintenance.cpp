@@ -334,6 +334,9 @@ void pay_for_growth(heap::heap& h) {
 tick_result tick_inside(heap::heap& h, heap::thread_state& cache) {
   const std::uint32_t now_ms = os::coarse_now_ms();
   const std::size_t freed = std::exchange(h.freed_since_tick, 0);
+  const std::size_t footprint_before = std::exchange(h.footprint_at_tick, h.footprint_bytes);
+  const std::size_t grown =
+      h.footprint_bytes > footprint_before ? h.footprint_bytes - footprint_before : 0;
   background.freed_bytes.fetch_add(freed, std::memory_order_relaxed);
   if (!h.growth_sweep.under_way() && has_grown(h))
     h.begin_sweep(h.growth_sweep, true);
@@ -345,13 +348,14 @@ tick_result tick_inside(heap::heap& h, heap::thread_state& cache) {
   // Mallocs drain only what they need; but empty slabs wait in the list, and double frees.
   if (freed >= much_freed_bytes)
     h.drain_some(drain_piece);
-  return {&h, now_ms, freed, h.growth_sweep.under_way()};
+  return {&h, now_ms, freed, grown, h.growth_sweep.under_way()};
 }
 
 void finish_tick(const tick_result& ticked) {
   if (ticked.growing)
     pay_for_growth(*ticked.heap);
-  settle_dirty(ticked.now_ms, true, purge_piece_bytes + ticked.freed_bytes);
+  settle_dirty(ticked.now_ms, true,
+               purge_piece_bytes + ticked.freed_bytes + 2 * ticked.grown_bytes);
 }
 
 void tick(heap::heap& h) {

@@ -52,6 +52,7 @@ struct tick_result {
   heap::heap* heap = nullptr; // nullptr: no tick
   std::uint32_t now_ms = 0;
   std::size_t freed_bytes = 0; // to slabs, since the last one
+  std::size_t grown_bytes = 0; // the slabs' footprint, since then
   bool growing = false;
 };
 tick_result tick_inside(heap::heap& h, heap::thread_state& cache);

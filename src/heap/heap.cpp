@@ -27,19 +27,29 @@ constexpr unsigned slabs_in_all = 32;
 constexpr std::uint8_t rounds_until_idle = 2;
 constexpr std::uint8_t rounds_done = 3;
 
-// While it lives, the slab's footprint may change; afterwards the heap's sum is right again.
+std::ptrdiff_t bytes_of_pages(std::uint64_t pages) {
+  return static_cast<std::ptrdiff_t>(count_bits(pages)) << os::page_shift;
+}
+
+// While it lives, the slab's footprint may change; afterwards the sums are right again.
 class footprint_change {
 public:
-  footprint_change(heap& h, const slab& s) : heap_(h), slab_(s) {
+  footprint_change(heap& h, const slab& s) : heap_(h), slab_(s), purged_before_(s.purged_pages) {
     heap_.footprint_bytes -= slab_.footprint_bytes();
   }
-  ~footprint_change() { heap_.footprint_bytes += slab_.footprint_bytes(); }
+  ~footprint_change() {
+    heap_.footprint_bytes += slab_.footprint_bytes();
+    if (slab_.purged_pages != purged_before_) [[unlikely]]
+      page::note_purged_in_slabs(bytes_of_pages(slab_.purged_pages) -
+                                 bytes_of_pages(purged_before_));
+  }
   footprint_change(const footprint_change&) = delete;
   footprint_change& operator=(const footprint_change&) = delete;
 
 private:
   heap& heap_;
   const slab& slab_;
+  const std::uint64_t purged_before_;
 };
 
 // As many of the pages as the limits allow, which are lowered by what is taken.
@@ -98,12 +108,19 @@ void heap::remove_partial(slab& s) {
   classes[s.class_index].partial[s.quarter].remove(&s);
 }
 
-// The fullest there is, roughly.
-slab* heap::pop_partial(class_state& state) {
-  for (intrusive_list<slab>& list : state.partial) {
-    if (slab* const s = list.first(); s != nullptr) {
+// The fullest there is, roughly; `avoid_purged`: none that has only purged blocks to give.
+slab* heap::pop_partial(class_state& state, bool avoid_purged) {
+  unsigned moved = 0;
+  for (unsigned list = 0; list != (avoid_purged ? purged_list : partial_lists); ++list) {
+    while (slab* const s = state.partial[list].first()) {
+      if (moved == slabs_in_all)
+        return nullptr;
       remove_partial(*s);
-      return s;
+      if (!avoid_purged || s->has_unpurged())
+        return s;
+      s->quarter = purged_list;
+      state.partial[purged_list].push_front(s);
+      ++moved;
     }
   }
   return nullptr;
@@ -118,11 +135,14 @@ unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned&
   unsigned ignored = 0;
   unsigned may_drain = drained_in_all;
   unsigned slabs = 0;
+  // A dirty unit is memory that is there, a purged page is not: so it waits while there are such.
+  const bool avoid_purged = page::dirty_unit_bytes() != 0 && size_classes[class_index].units == 1;
   for (; taken < enough && slabs < slabs_in_all; ++slabs) {
-    slab* const s = find_used(class_index, may_drain);
+    slab* const s = find_used(class_index, may_drain, avoid_purged);
     if (s == nullptr)
       break;
-    taken += take_from(*s, out + taken, std::min<unsigned>(wanted - taken, s->free_count), ignored);
+    taken += take_from(*s, out + taken, std::min<unsigned>(wanted - taken, s->free_count), ignored,
+                       avoid_purged && s->has_unpurged());
   }
   fresh_from = taken;
   if (taken >= enough || slabs == slabs_in_all)
@@ -135,7 +155,7 @@ unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned&
     if (s == nullptr)
       break;
     unsigned zero_from = 0;
-    const unsigned step = take_from(*s, out + taken, wanted - taken, zero_from);
+    const unsigned step = take_from(*s, out + taken, wanted - taken, zero_from, avoid_purged);
     if (zero_from != 0)
       fresh_from = taken + step;
     taken += step;
@@ -143,9 +163,10 @@ unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned&
   return taken;
 }
 
-unsigned heap::take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from) {
+unsigned heap::take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from,
+                         bool avoid_purged) {
   const footprint_change counted(*this, s);
-  return take_blocks(s, out, wanted, fresh_from);
+  return take_blocks(s, out, wanted, fresh_from, avoid_purged);
 }
 
 // The slab has nothing to take any more, or only what was freed into it meanwhile.
@@ -161,11 +182,11 @@ void heap::retire(slab*& s) {
 }
 
 // A slab with free blocks that were used before, of what is at hand; nullptr if there is none.
-slab* heap::find_at_hand(class_state& state) {
+slab* heap::find_at_hand(class_state& state, bool avoid_purged) {
   for (slab* s : {state.current, state.fresh})
-    if (s != nullptr && s->free_count != 0)
+    if (s != nullptr && (avoid_purged ? s->has_unpurged() : s->free_count != 0))
       return s;
-  slab* const s = pop_partial(state);
+  slab* const s = pop_partial(state, avoid_purged);
   if (s != nullptr)
     make_current(state, *s);
   return s;
@@ -182,10 +203,10 @@ void heap::make_current(class_state& state, slab& s) {
 // The same wherever it is, if need be after draining up to `may_drain` pending slabs, which is
 // lowered by that. Not before: a slab that waits longer comes home with more blocks at once, and
 // its cache lines are far away.
-slab* heap::find_used(unsigned class_index, unsigned& may_drain) {
+slab* heap::find_used(unsigned class_index, unsigned& may_drain, bool avoid_purged) {
   class_state& state = classes[class_index];
   for (;;) {
-    if (slab* const s = find_at_hand(state); s != nullptr)
+    if (slab* const s = find_at_hand(state, avoid_purged); s != nullptr)
       return s;
     const unsigned piece = has_pending() ? std::min(may_drain, drained_at_once) : 0;
     if (piece == 0)
@@ -286,6 +307,8 @@ void heap::release_slab(slab& s) {
   const size_class& info = s.info();
   METE_DEBUG_CHECK(s.remote.count.load(std::memory_order_relaxed) == 0);
   footprint_bytes -= s.footprint_bytes();
+  if (s.purged_pages != 0)
+    page::note_purged_in_slabs(-bytes_of_pages(s.purged_pages));
   if (info.units == 1 && spare_unit_count_ < max_spare_units) {
     page::retag_units(s.begin, 1, page::tag_none, nullptr);
     spare_units_[spare_unit_count_++] = s.begin;

@@ -36,7 +36,7 @@ struct cache_array {
 struct class_state {
   slab* current = nullptr; // nothing beyond its frontier
   slab* fresh = nullptr; // the only one with blocks beyond its frontier, unless decay took them in
-  intrusive_list<slab> partial[partial_quarters]; // by the quarter that is free, fullest first
+  intrusive_list<slab> partial[partial_lists]; // by the quarter that is free, fullest first
   intrusive_list<slab> full;
   cache_array cache;
 };
@@ -44,7 +44,7 @@ struct class_state {
 // A way through all slabs of a heap, in pieces: in between the heap is let go, and its lists
 // change. What is new by then, or changed its list, may be passed over or met twice.
 struct slab_sweep {
-  static constexpr unsigned rows_per_class = 2 + partial_quarters; // current, fresh, partial lists
+  static constexpr unsigned rows_per_class = 2 + partial_lists; // current, fresh, partial lists
   static constexpr unsigned end = class_count * rows_per_class;
 
   bool under_way() const { return row != end || next != nullptr; }
@@ -155,6 +155,7 @@ public:
   std::atomic<std::uint32_t> operations{0}; // slow paths taken, for ticks
   std::uint32_t last_tick_ms = 0;
   std::size_t freed_since_tick = 0;      // bytes that came back to slabs
+  std::size_t footprint_at_tick = 0;     // the last one
   std::uint32_t operations_at_round = 0; // maintenance lock: as decay saw it last,
   std::uint8_t quiet_rounds = 0;         // and in how many rounds nothing happened
   ranked_lock* shared_lock = nullptr;    // what serialises a shared heap's users
@@ -165,9 +166,9 @@ public:
   alignas(cache_line_bytes) pending_list<> pending; // any time, any thread
 
 private:
-  unsigned take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from);
-  slab* find_at_hand(class_state& state);
-  slab* find_used(unsigned class_index, unsigned& may_drain);
+  unsigned take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from, bool avoid_purged);
+  slab* find_at_hand(class_state& state, bool avoid_purged);
+  slab* find_used(unsigned class_index, unsigned& may_drain, bool avoid_purged);
   void make_current(class_state& state, slab& s);
   slab* find_fresh(unsigned class_index);
   void retire(slab*& s);
@@ -176,7 +177,7 @@ private:
   void after_return(slab& s);
   void add_partial(slab& s);
   void remove_partial(slab& s);
-  slab* pop_partial(class_state& state);
+  slab* pop_partial(class_state& state, bool avoid_purged = false);
   slab* advance(slab_sweep& sweep);
   bool grow_old(slab& s, bool settle);
   void drain_taken(std::uint32_t limit);

@@ -75,6 +75,24 @@ protected:
     blocks.clear();
   }
 
+  heap_usage usage() {
+    owner_guard inside(h->lock);
+    return h->usage();
+  }
+  // All free pages, without a call to the OS. Returns the bytes purged in the heap's slabs then.
+  std::size_t purge_as_if() {
+    owner_guard inside(h->lock);
+    heap::purge_item items[heap::max_sweep_items];
+    h->begin_sweep(h->decay_sweep, true);
+    while (h->decay_sweep.under_way()) {
+      const unsigned count = h->sweep_slabs(h->decay_sweep, {128, 32, UINT32_MAX}, items);
+      for (unsigned at = 0; at < count; ++at)
+        items[at].purged = true;
+      h->finish_purge(items, count);
+    }
+    return h->usage().purged_bytes;
+  }
+
   static unsigned stretches_in(std::uint64_t pages) {
     return static_cast<unsigned>(std::popcount(pages & ~(pages << 1)));
   }
@@ -116,6 +134,41 @@ TEST_F(heap_test, a_sweep_keeps_its_limits_in_each_piece_and_purges_all_in_the_e
   h->begin_sweep(h->decay_sweep, true);
   EXPECT_EQ(h->sweep_slabs(h->decay_sweep, {UINT32_MAX, 32, UINT32_MAX}, items), 0u)
       << "nothing is left for a second one";
+}
+
+TEST_F(heap_test, purged_pages_of_slabs_do_not_count_as_resident) {
+  allocate_many(class_1000, 2'000);
+  put_all_but_each(50);
+  const std::size_t before = page::resident_bytes();
+  const std::size_t purged = purge_as_if();
+  ASSERT_GT(purged, 0u);
+  EXPECT_EQ(page::resident_bytes(), before - purged);
+  free_all(); // slabs with purged pages go
+  EXPECT_EQ(usage().purged_bytes, 0u);
+  EXPECT_EQ(page::resident_bytes(), before);
+}
+
+TEST_F(heap_test, purged_pages_are_used_after_dirty_units) {
+  page::purge_runs_above(0);
+  allocate_many(class_1000, 2'000);
+  put_all_but_each(50);
+  const std::size_t purged = purge_as_if();
+  ASSERT_GT(purged, 512 * KiB);
+  allocate_many(class_of(500), 4'000); // dirty units, after this
+  std::vector<void*> kept(blocks.begin(), blocks.begin() + 40);
+  blocks.erase(blocks.begin(), blocks.begin() + 40);
+  free_all();
+  blocks = kept;
+  ASSERT_GT(page::dirty_unit_bytes(), 512 * KiB);
+  while (page::dirty_unit_bytes() != 0) {
+    EXPECT_EQ(usage().purged_bytes, purged);
+    allocate_many(class_1000, 1);
+  }
+  // What is on the way now is a slab of the last dirty unit; then come the purged pages.
+  const std::size_t slabs = usage().slabs;
+  allocate_many(class_1000, 64 * KiB / 1000 + purged / 1000 / 2);
+  EXPECT_LT(usage().purged_bytes, purged * 3 / 4);
+  EXPECT_LE(usage().slabs, slabs + 1);
 }
 
 TEST_F(heap_test, a_sweep_survives_what_happens_between_its_pieces) {

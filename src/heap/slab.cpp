@@ -3,6 +3,7 @@
 
 #include "os/memory.hpp"
 
+#include <algorithm>
 #include <bit>
 
 namespace mete::heap {
@@ -59,6 +60,19 @@ void for_each_stretch(const slab& s, std::uint64_t pages, Visit visit) {
   }
 }
 
+// The blocks of a word of the free bits that touch a purged page.
+std::uint64_t purged_blocks(const slab& s, unsigned word) {
+  std::uint64_t result = 0;
+  for_each_stretch(s, s.purged_pages, [&](block_range blocks) {
+    const unsigned begin = word * 64;
+    const unsigned first = std::max(blocks.first, begin);
+    const unsigned end = std::min(blocks.end, begin + 64);
+    if (first < end)
+      result |= low_bits(end - first) << (first - begin);
+  });
+  return result;
+}
+
 } // namespace
 
 void initialise_slab(slab& s, unsigned class_index, char* begin, bool zeroed) {
@@ -67,7 +81,15 @@ void initialise_slab(slab& s, unsigned class_index, char* begin, bool zeroed) {
   s.zero_beyond_frontier = zeroed;
 }
 
-unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from) {
+bool slab::any_unpurged() {
+  for (unsigned word = 0; word < info().words; ++word)
+    if (free_bits()[word] != 0 && (free_bits()[word] & ~purged_blocks(*this, word)) != 0)
+      return true;
+  return false;
+}
+
+unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from,
+                     bool avoid_purged) {
   const size_class& info = s.info();
   const std::uint64_t purged_before = s.purged_pages;
   unsigned taken = 0;
@@ -75,6 +97,11 @@ unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from)
     std::uint64_t* const bits = s.free_bits();
     for (unsigned word = 0; word < info.words && taken < wanted; ++word) {
       std::uint64_t free = bits[word];
+      std::uint64_t avoided = 0;
+      if (avoid_purged && purged_before != 0 && free != 0) [[unlikely]] {
+        avoided = free & purged_blocks(s, word);
+        free &= ~avoided;
+      }
       char* const word_begin = s.block(word * 64);
       for (; free != 0 && taken < wanted; free &= free - 1) {
         const auto bit = static_cast<unsigned>(std::countr_zero(free));
@@ -82,7 +109,7 @@ unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from)
         if (purged_before != 0) [[unlikely]]
           s.purged_pages &= ~pages_of_block(s, word * 64 + bit);
       }
-      bits[word] = free;
+      bits[word] = free | avoided;
     }
     s.free_count = static_cast<std::uint16_t>(s.free_count - taken);
   }

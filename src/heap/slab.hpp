@@ -29,9 +29,12 @@
 namespace mete::heap {
 
 // Which of its heap's lists a slab is on. Partial slabs are kept apart by how much of them is free,
-// in quarters, because the fullest are used first: so the others get a chance to become empty.
+// in quarters, because the fullest are used first: so the others get a chance to become empty. The
+// last list is for those that were found to have free blocks on purged pages only.
 enum class slab_place : std::uint8_t { current, fresh, full, partial };
 inline constexpr unsigned partial_quarters = 4;
+inline constexpr unsigned purged_list = partial_quarters;
+inline constexpr unsigned partial_lists = partial_quarters + 1;
 
 struct slab {
   remote_state<> remote;
@@ -70,6 +73,9 @@ struct slab {
     const unsigned step = info().capacity / partial_quarters;
     return free_count < 2 * step ? free_count >= step : 2u + (free_count >= 3 * step);
   }
+  // There are free blocks that touch no purged page. O(1) if none is purged, else O(words).
+  bool has_unpurged() { return free_count != 0 && (purged_pages == 0 || any_unpurged()); }
+  bool any_unpurged(); // of the free blocks; for has_unpurged()
   // Every block that was handed out has come home.
   bool empty() const { return free_count == frontier(); }
   char* block(unsigned index) const { return begin + std::size_t{index} * info().block_bytes; }
@@ -105,7 +111,9 @@ void initialise_slab(slab& s, unsigned class_index, char* begin, bool zeroed);
 
 // Moves up to `wanted` free blocks to `out`, in ascending order of address. Returns their number.
 // `fresh_from` gets the index in `out` from which on blocks come from beyond the frontier.
-unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from);
+// `avoid_purged`: none that touches a purged page.
+unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from,
+                     bool avoid_purged = false);
 
 // Counts the blocks beyond the frontier among the free ones, as if they had been used.
 void give_up_frontier(slab& s);

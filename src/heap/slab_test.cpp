@@ -32,9 +32,9 @@ public:
   slab* operator->() { return slab_; }
 
   // Up to `wanted` blocks, as indices.
-  std::vector<unsigned> take(unsigned wanted) {
+  std::vector<unsigned> take(unsigned wanted, bool avoid_purged = false) {
     std::vector<void*> out(wanted);
-    const unsigned taken = take_blocks(*slab_, out.data(), wanted, fresh_from);
+    const unsigned taken = take_blocks(*slab_, out.data(), wanted, fresh_from, avoid_purged);
     std::vector<unsigned> indices;
     for (unsigned at = 0; at < taken; ++at)
       indices.push_back(block_index(*slab_, out[at]));
@@ -222,7 +222,14 @@ TEST(slab_test, agrees_with_a_model) {
     for (int step = 0; step < 300; ++step) {
       const unsigned action = random() % 8;
       if (action < 3) {
-        const std::vector<unsigned> taken = s.take(1 + random() % (1 + capacity / 4));
+        const bool avoid_purged = random() % 2 == 0;
+        const bool has_unpurged = s->has_unpurged() || s->frontier() < capacity;
+        const std::uint64_t purged_before = s->purged_pages;
+        const std::vector<unsigned> taken = s.take(1 + random() % (1 + capacity / 4), avoid_purged);
+        if (avoid_purged) {
+          ASSERT_EQ(s->purged_pages, purged_before);
+          ASSERT_EQ(!taken.empty(), has_unpurged);
+        }
         ASSERT_TRUE(std::is_sorted(taken.begin(), taken.end()));
         for (unsigned block : taken) {
           ASSERT_FALSE(remote.contains(block));

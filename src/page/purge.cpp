@@ -17,7 +17,9 @@ namespace {
 constexpr std::size_t call_worth_bytes = 32 * KiB;
 
 constinit std::atomic<std::size_t> dirty_total{0};
-constinit std::atomic<std::size_t> resident_total{0};
+constinit std::atomic<std::size_t> dirty_units_total{0};
+constinit std::atomic<std::size_t> resident_total{0}; // purged pages in slabs included
+constinit std::atomic<std::ptrdiff_t> purged_in_slabs{0};
 
 struct level {
   run_allocator& runs;
@@ -78,6 +80,7 @@ std::size_t purge_all_levels(std::size_t budget, Begin begin_purge, Enough enoug
 
 void note_dirty_bytes() {
   std::size_t dirty = 0;
+  std::size_t dirty_units = 0;
   std::size_t clean = 0;
   std::size_t committed = 0;
   const unsigned count = region_count.load(std::memory_order_relaxed);
@@ -86,20 +89,32 @@ void note_dirty_bytes() {
     const std::size_t dirty_here =
         (r.units.dirty_granules() << unit_shift) + (r.pages.dirty_granules() << os::page_shift);
     dirty += dirty_here;
+    dirty_units += r.units.dirty_granules();
     clean += (r.units.free_granules() << unit_shift) + (r.pages.free_granules() << os::page_shift) -
              dirty_here;
     committed += r.committed_units.load(std::memory_order_relaxed) << unit_shift;
   }
   dirty_total.store(dirty, std::memory_order_relaxed);
+  dirty_units_total.store(dirty_units << unit_shift, std::memory_order_relaxed);
   resident_total.store(committed - clean, std::memory_order_relaxed);
 }
 
 std::size_t resident_bytes() {
-  return resident_total.load(std::memory_order_relaxed);
+  const auto total = static_cast<std::ptrdiff_t>(resident_total.load(std::memory_order_relaxed));
+  const std::ptrdiff_t purged = purged_in_slabs.load(std::memory_order_relaxed);
+  return total > purged ? static_cast<std::size_t>(total - purged) : 0; // read one after the other
+}
+
+void note_purged_in_slabs(std::ptrdiff_t more) {
+  purged_in_slabs.fetch_add(more, std::memory_order_relaxed);
 }
 
 std::size_t dirty_bytes() {
   return dirty_total.load(std::memory_order_relaxed);
+}
+
+std::size_t dirty_unit_bytes() {
+  return dirty_units_total.load(std::memory_order_relaxed);
 }
 
 std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t budget) {

@@ -106,11 +106,15 @@ struct region_usage {
 };
 region_usage regions_in_use();
 
-// Bytes that may hold memory: in use or dirty. Racy, too.
+// Bytes that may hold memory: in use or dirty, less what is purged in slabs. Racy, too.
 std::size_t resident_bytes();
+
+// Bytes more (or fewer) are purged inside of runs that are in use.
+void note_purged_in_slabs(std::ptrdiff_t more);
 
 // Bytes in free runs that may hold memory. A racy read, for decisions that need no exact figure.
 std::size_t dirty_bytes();
+std::size_t dirty_unit_bytes(); // of that, in runs of units
 
 // Purges free runs that were freed at or before `freed_before_ms`, oldest first, until the
 // budget is spent, in which a call counts as at least 32 KiB; the calls to the OS are made without
