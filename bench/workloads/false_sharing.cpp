@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const char* mode = arguments.text("--mode", "active");
   const unsigned threads = arguments.threads(2);
-  const std::uint64_t blocks = arguments.number("--blocks", 1'000'000, 250'000);
+  const std::uint64_t blocks = arguments.number("--blocks", 1'000'000, 150'000);
   const std::uint64_t writes = arguments.number("--writes", 2000, 2000);
   arguments.finish();
   const bool passive = std::strcmp(mode, "passive") == 0;

@@ -134,7 +134,7 @@ int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const char* mode = arguments.text("--mode", "1:1");
   const unsigned many = arguments.threads(4);
-  const std::uint64_t batches = arguments.number("--batches", 150'000, 12'000);
+  const std::uint64_t batches = arguments.number("--batches", 150'000, 9'000);
   const std::uint64_t seed = arguments.number("--seed", 1, 1);
   arguments.finish();
 
