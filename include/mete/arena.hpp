@@ -92,14 +92,17 @@ public:
   // no power of two.
   [[nodiscard]] void* try_allocate(std::size_t size,
                                    std::size_t alignment = default_alignment) noexcept {
-    size += size == 0;
-    const std::size_t padding = (0 - detail::address_of(cursor_)) & (alignment - 1);
-    const auto room = static_cast<std::size_t>(end_ - cursor_);
-    if (padding > room || size > room - padding || !detail::is_power_of_two(alignment)) [[unlikely]]
-      return allocate_in_next(size, alignment);
-    std::byte* const block = cursor_ + padding;
+    const std::uintptr_t begin = detail::align_up(detail::address_of(cursor_), alignment);
+    const std::uintptr_t end = begin + size;
+    // The second comparison: a size of 0, or one with which the sum has wrapped around.
+    if (end > limit_ || end <= begin || !detail::is_power_of_two(alignment)) [[unlikely]]
+      return allocate_slow(size, alignment);
+    auto* const block = reinterpret_cast<std::byte*>(begin);
+    // Asks for the cache line that the caller is about to write. The write itself would ask for it
+    // only when its turn has come, and the next write of cursor_ would wait behind it. (Java's
+    // HotSpot does so too: allocation prefetch.)
+    __builtin_prefetch(block, 1);
     cursor_ = block + size;
-    detail::usable(block, size);
     return block;
   }
 
@@ -118,7 +121,7 @@ public:
     auto* const begin = static_cast<std::byte*>(block);
     old_size += old_size == 0;
     new_size += new_size == 0;
-    if (begin + old_size != cursor_ || new_size > static_cast<std::size_t>(end_ - begin))
+    if (begin + old_size != cursor_ || new_size > static_cast<std::size_t>(current_end() - begin))
       return false;
     note_peak();
     detail::unusable(begin, old_size);
@@ -270,7 +273,10 @@ private:
     current_ = which;
     used_before_ = used_before;
     cursor_ = which != nullptr ? which->begin() : nullptr;
-    end_ = which != nullptr ? which->end() : nullptr;
+    limit_ = detail::annotating() ? 0 : detail::address_of(current_end());
+  }
+  std::byte* current_end() const noexcept {
+    return current_ != nullptr ? current_->end() : nullptr;
   }
 
   std::size_t used_bytes() const noexcept {
@@ -280,9 +286,28 @@ private:
 
   void note_peak() noexcept { peak_bytes_ = std::max(peak_bytes_, used_bytes()); }
 
-  [[gnu::noinline]] void* allocate_in_next(std::size_t size, std::size_t alignment) noexcept {
+  // The current chunk is full, the request is one that cannot be or of 0 bytes, or somebody
+  // listens.
+  [[gnu::noinline]] void* allocate_slow(std::size_t size, std::size_t alignment) noexcept {
     if (!detail::is_power_of_two(alignment))
       return nullptr;
+    size += size == 0;
+    void* const block = allocate_in_current(size, alignment);
+    return block != nullptr ? block : allocate_in_next(size, alignment);
+  }
+
+  void* allocate_in_current(std::size_t size, std::size_t alignment) noexcept {
+    const std::size_t padding = (0 - detail::address_of(cursor_)) & (alignment - 1);
+    const auto room = static_cast<std::size_t>(current_end() - cursor_);
+    if (padding > room || size > room - padding)
+      return nullptr;
+    std::byte* const block = cursor_ + padding;
+    cursor_ = block + size;
+    detail::usable(block, size);
+    return block;
+  }
+
+  void* allocate_in_next(std::size_t size, std::size_t alignment) noexcept {
     largest_request_bytes_ = std::max(largest_request_bytes_, size);
     // The chunk begins at the default alignment; more may cost up to `alignment` bytes.
     std::size_t needed = sizeof(chunk);
@@ -296,7 +321,7 @@ private:
     const std::size_t used =
         current_ != nullptr ? used_before_ + current_->bytes - sizeof(chunk) : 0;
     enter(next, used);
-    return try_allocate(size, alignment);
+    return allocate_in_current(size, alignment);
   }
 
   // The first chunk after the current one; mostly the very next.
@@ -348,7 +373,7 @@ private:
   void declare_unusable() noexcept {
     if (current_ == nullptr)
       return;
-    detail::unusable(cursor_, static_cast<std::size_t>(end_ - cursor_));
+    detail::unusable(cursor_, static_cast<std::size_t>(current_end() - cursor_));
     for (chunk* each = current_->next; each != nullptr; each = each->next)
       detail::unusable(each->begin(), each->bytes - sizeof(chunk));
   }
@@ -380,10 +405,11 @@ private:
     }
   }
 
-  // Invariants: cursor_ and end_ lie in current_, or all three are null. Chunks behind current_
-  // hold nothing. used_before_ is the room of the chunks before current_.
+  // Invariants: cursor_ lies in current_ and limit_ is its end, or all three are null; if somebody
+  // listens, limit_ is always null, so that every request is told. Chunks behind current_ hold
+  // nothing. used_before_ is the room of the chunks before current_.
   std::byte* cursor_ = nullptr;
-  std::byte* end_ = nullptr;
+  std::uintptr_t limit_ = 0;
   chunk* current_ = nullptr;
   chunk* first_ = nullptr;
   finalizer* finalizers_ = nullptr;
