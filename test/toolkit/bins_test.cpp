@@ -105,6 +105,28 @@ TEST(bins, nothing_is_acquired_before_the_first_allocation) {
   EXPECT_EQ(bins.check_invariants(), nullptr);
 }
 
+TEST(bins, slabs_become_empty_while_a_shrunken_heap_goes_on) {
+  std::mt19937_64 random(5);
+  mete::bins bins({.max_empty_bytes = 0});
+  std::vector<void*> blocks(20'000);
+  for (void*& each : blocks)
+    each = bins.allocate(256);
+  std::shuffle(blocks.begin(), blocks.end(), random);
+  for (; blocks.size() > 5000; blocks.pop_back())
+    bins.deallocate(blocks.back(), 256);
+  for (int step = 0; step < 500; ++step) {
+    std::shuffle(blocks.begin(), blocks.end(), random);
+    for (std::size_t each = 0; each < 100; ++each)
+      bins.deallocate(blocks[each], 256);
+    for (std::size_t each = 0; each < 100; ++each)
+      blocks[each] = bins.allocate(256);
+  }
+  EXPECT_EQ(bins.check_invariants(), nullptr);
+  EXPECT_LT(bins.usage().reserved_bytes, bins.usage().used_bytes * 5 / 4);
+  for (void* each : blocks)
+    bins.deallocate(each, 256);
+}
+
 TEST(bins, memory_goes_back_by_itself) {
   mete::heap_source source;
   mete::bins bins({.upstream = &source, .max_empty_bytes = 200'000});

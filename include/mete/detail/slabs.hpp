@@ -11,8 +11,10 @@
 // The block that was freed last is given first: it is in the processor's caches, and a program that
 // frees and allocates by turns does not wait for the bits. The others are taken from one slab, the
 // current one, word of bits by word of bits. The other slabs
-// are in the list of the full, the partial or the empty ones. Frees do not look at lists: each slab
-// counts the frees that are missing until it must change its list (`until_event`).
+// are in the list of the full or the empty ones, or of the partial ones of the same quarter: those
+// of which up to a quarter lives, up to half and so on. The fullest are used first, so that the
+// others become empty. Frees do not look at lists: each slab counts the frees that are missing
+// until it must change its list (`until_event`).
 //
 // A block's number is (offset / block_bytes). One multiplication with the inverse of the size's odd
 // part modulo 2^32, and one rotation, give it where the offset is a multiple, and a number beyond
@@ -187,8 +189,8 @@ public:
     if (last_freed_ != nullptr)
       set_free(last_freed_at_);
     last_freed_ = nullptr;
-    while (!empty_.alone())
-      release(slab_of(empty_.next));
+    while (!empty().alone())
+      release(slab_of(empty().next));
     empty_slabs_ = 0;
     if (current_ != nullptr && free_blocks(*current_) == geometry().capacity) {
       release(*current_);
@@ -211,9 +213,9 @@ protected:
   void release_all() noexcept {
     if (current_ != nullptr)
       release(*current_);
-    for (slab_link* const list : {&full_, &partial_, &empty_})
-      while (!list->alone())
-        release(slab_of(list->next));
+    for (slab_link& list : lists_)
+      while (!list.alone())
+        release(slab_of(list.next));
     index_.clear(upstream_);
   }
 
@@ -282,11 +284,20 @@ protected:
 
 private:
   static constexpr std::uint32_t no_event = std::uint32_t{1} << 31; // not soon
+  static constexpr std::size_t quarters = 4;
 
   // With the last freed.
   std::size_t taken_blocks() const noexcept { return peak_blocks_ - below_peak_; }
 
   static slab& slab_of(slab_link* link) noexcept { return *static_cast<slab*>(link); }
+  slab_link& partial(std::size_t quarter) noexcept { return lists_[quarter]; }
+  slab_link& full() noexcept { return lists_[quarters]; }
+  slab_link& empty() noexcept { return lists_[quarters + 1]; }
+
+  // How many blocks of a slab live when it has just left this quarter. Of the first one none.
+  std::size_t most_below(std::size_t quarter) const noexcept {
+    return quarter == 0 ? 0 : (quarter * geometry().capacity + quarters - 1) / quarters - 1;
+  }
 
   std::uint32_t number_of(const slab& in, const void* block) const noexcept {
     const std::uintptr_t offset = address_of(block) - address_of(&in);
@@ -324,7 +335,7 @@ private:
     if (current_ == nullptr || !enter_word()) {
       if (current_ != nullptr) {
         current_->until_event = 1;
-        full_.push_back(*current_);
+        full().push_back(*current_);
         leave_current();
       }
       if (!enter_next_slab())
@@ -350,15 +361,17 @@ private:
     word_ = &no_blocks_;
   }
 
-  // The partial slab that has waited longest: more blocks of it have been freed since.
+  // Of the fullest partial slabs the one that has waited longest: more blocks of it have been freed
+  // since. The emptier ones are left to become empty.
   bool enter_next_slab() noexcept {
     slab* next = nullptr;
-    if (!partial_.alone()) {
-      next = &slab_of(partial_.next);
-    } else if (!empty_.alone()) {
-      next = &slab_of(empty_.previous); // the last used: it is still in the caches
+    for (std::size_t quarter = quarters; next == nullptr && quarter-- != 0;)
+      if (!partial(quarter).alone())
+        next = &slab_of(partial(quarter).next);
+    if (next == nullptr && !empty().alone()) {
+      next = &slab_of(empty().previous); // the last used: it is still in the caches
       --empty_slabs_;
-    } else {
+    } else if (next == nullptr) {
       next = acquire();
     }
     if (next == nullptr)
@@ -420,13 +433,14 @@ private:
       return;
     }
     const std::size_t used = geometry().capacity - free_blocks(of);
-    of.until_event = static_cast<std::uint32_t>(used);
+    const std::size_t quarter = used * quarters / geometry().capacity;
+    of.until_event = static_cast<std::uint32_t>(used - most_below(quarter));
     if (used != 0) {
       of.unlink();
-      partial_.push_back(of);
+      partial(quarter).push_back(of);
     } else if (empty_slabs_ < max_empty_slabs_) {
       of.unlink();
-      empty_.push_back(of);
+      empty().push_back(of);
       ++empty_slabs_;
     } else {
       release(of);
@@ -450,10 +464,10 @@ private:
 
   // Invariants: a slab is the current one or in one list. word_ is one of its words, or
   // &no_blocks_. Of a full slab until_event = 1 and no bit is set; of a partial one until_event is
-  // the number of blocks that live, and that is neither 0 nor the capacity; of an empty one all
-  // bits are set. last_freed_ is none of the blocks whose bits are set: nothing else of it is free.
-  // The blocks whose bits are not set are peak_blocks_ - below_peak_; as last_freed_ is taken
-  // first, there were never more of them than have lived at once.
+  // the number of frees until it leaves its quarter; of an empty one all bits are set. last_freed_
+  // is none of the blocks whose bits are set: nothing else of it is free. The blocks whose bits are
+  // not set are peak_blocks_ - below_peak_; as last_freed_ is taken first, there were never more of
+  // them than have lived at once.
   void* last_freed_ = nullptr;
   place last_freed_at_ = {};
   std::uint64_t* word_ = &no_blocks_;
@@ -464,7 +478,7 @@ private:
   std::uintptr_t low_ = 0; // all slabs that there were lie in range_bytes_ from here
   std::size_t range_bytes_ = 0;
   slab* current_ = nullptr;
-  slab_link full_, partial_, empty_;
+  slab_link lists_[quarters + 2]; // of the partial ones by quarters, the full, the empty ones
   std::size_t empty_slabs_ = 0;
   source& upstream_;
   std::size_t max_empty_slabs_;
@@ -489,21 +503,31 @@ const char* slabs<Self, Geometry>::check_invariants() const noexcept {
     if (each.owner != this || !owns(block_at(const_cast<slab&>(each), 0)))
       wrong = "a slab is not known";
   };
-  for (const slab_link* link = full_.next; link != &full_; link = link->next) {
-    const slab& each = *static_cast<const slab*>(link);
-    look_at(each, free_blocks(each) == 0 && each.until_event == 1, "a full slab is not full");
-  }
-  for (const slab_link* link = partial_.next; link != &partial_; link = link->next) {
-    const slab& each = *static_cast<const slab*>(link);
-    const std::size_t used = at.capacity - free_blocks(each);
-    look_at(each, used != 0 && used != at.capacity && each.until_event == used,
-            "a partial slab is not partial, or has lost count");
-  }
-  std::size_t empty = 0;
-  for (const slab_link* link = empty_.next; link != &empty_; link = link->next, ++empty) {
-    const slab& each = *static_cast<const slab*>(link);
-    look_at(each, free_blocks(each) == at.capacity, "an empty slab is not empty");
-  }
+  const auto look_at_all = [&](const slab_link& list, auto&& fits, const char* what) {
+    const std::size_t before = count;
+    for (const slab_link* link = list.next; link != &list; link = link->next) {
+      const slab& each = *static_cast<const slab*>(link);
+      look_at(each, fits(each, at.capacity - free_blocks(each)), what);
+    }
+    return count - before;
+  };
+  for (std::size_t quarter = 0; quarter < quarters; ++quarter)
+    look_at_all(
+        lists_[quarter],
+        [&](const slab& each, std::size_t used) {
+          return used != 0 && used * quarters / at.capacity == quarter &&
+                 each.until_event == used - most_below(quarter);
+        },
+        "a partial slab is not as full as was thought");
+  look_at_all(
+      lists_[quarters],
+      [&](const slab& each, std::size_t used) {
+        return used == at.capacity && each.until_event == 1;
+      },
+      "a full slab is not full");
+  const std::size_t empty = look_at_all(
+      lists_[quarters + 1], [](const slab&, std::size_t used) { return used == 0; },
+      "an empty slab is not empty");
   if (current_ != nullptr)
     look_at(*current_, current_->alone(), "the current slab is in a list");
   if (live != taken_blocks())
