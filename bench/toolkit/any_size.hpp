@@ -8,6 +8,7 @@
 
 #include <mete/bins.hpp>
 #include <mete/buddy.hpp>
+#include <mete/page_source.hpp>
 #include <mete/region_heap.hpp>
 
 #include <span>
@@ -33,6 +34,15 @@ struct bins_blocks : toolkit_blocks<mete::bins> {
   static constexpr const char* name = "bins";
   explicit bins_blocks(std::size_t) : toolkit_blocks(mete::bins_options{}) {}
 };
+// What it gives back leaves the process, which memory of malloc's seldom does.
+struct pages {
+  mete::page_source source;
+};
+struct bins_pages_blocks : private pages, toolkit_blocks<mete::bins> {
+  static constexpr const char* name = "bins_pages";
+  explicit bins_pages_blocks(std::size_t)
+      : toolkit_blocks(mete::bins_options{.upstream = &source}) {}
+};
 struct buddy_blocks : private region, toolkit_blocks<mete::buddy> {
   static constexpr const char* name = "buddy";
   explicit buddy_blocks(std::size_t) : toolkit_blocks(mete::buddy_options{.memory = span()}) {}
@@ -43,7 +53,8 @@ struct region_heap_blocks : private region, toolkit_blocks<mete::region_heap> {
       : toolkit_blocks(mete::region_heap_options{.memory = span()}) {}
 };
 
-using any_size = candidates<malloc_blocks, pmr_blocks, bins_blocks, buddy_blocks, region_heap_blocks
+using any_size = candidates<malloc_blocks, pmr_blocks, bins_blocks, bins_pages_blocks, buddy_blocks,
+                            region_heap_blocks
 #ifdef METE_BENCH_BOOST
                             ,
                             boost_blocks
