@@ -191,6 +191,16 @@ TEST(arena, alignments) {
   mete::test::expect_alignments(arena, 5000, std::size_t{1} << 20);
 }
 
+TEST(arena, sizes_with_which_the_cursor_would_wrap_around) {
+  mete::arena arena;
+  ASSERT_NE(arena.try_allocate(100), nullptr);
+  const std::size_t used = arena.usage().used_bytes;
+  for (std::size_t below = 0; below < 200; ++below)
+    ASSERT_EQ(arena.try_allocate(SIZE_MAX - below, 1), nullptr);
+  ASSERT_EQ(arena.try_allocate(1, ~(SIZE_MAX / 2)), nullptr);
+  EXPECT_EQ(arena.usage().used_bytes, used);
+}
+
 TEST(arena, impossible_requests) {
   mete::arena arena({.name = "level"});
   mete::test::expect_impossible_requests_fail(arena);
