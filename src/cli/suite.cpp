@@ -176,7 +176,7 @@ suite_candidate read_candidate(const std::string& path, const toml::table& table
   reader.require("name");
   reader.require("arguments");
   reader.read("name", result.name);
-  reader.read("arguments", result.arguments);
+  reader.read("arguments", result.arguments, true);
   reader.read("allocator", result.allocator);
   reader.read("package", result.package);
   reader.refuse_other_keys();

@@ -88,18 +88,22 @@ name = "boost::pool"
 arguments = ["--with", "boost_pool"]
 allocator = "mete"
 package = "libboost-dev"
+[[candidate]]
+name = "as it is"
+arguments = []
 [[workload]]
 name = "small"
 program = ["small"]
 allocators = ["boost::pool"]
 )",
                                 "a.toml");
-  ASSERT_EQ(all.candidates.size(), 2u);
+  ASSERT_EQ(all.candidates.size(), 3u);
   EXPECT_EQ(all.candidates[0].allocator, "glibc");
   EXPECT_EQ(all.candidates[1].name, "boost::pool");
   EXPECT_EQ(all.candidates[1].arguments, (std::vector<std::string>{"--with", "boost_pool"}));
   EXPECT_EQ(all.candidates[1].allocator, "mete");
   EXPECT_EQ(all.candidates[1].package, "libboost-dev");
+  EXPECT_TRUE(all.candidates[2].arguments.empty());
   EXPECT_EQ(all.workloads[0].allocators, (std::vector<std::string>{"boost::pool"}));
 }
 
