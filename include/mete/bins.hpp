@@ -31,17 +31,14 @@
 #include <array>
 #include <bit>
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
-#include <new>
-#include <span>
 #include <utility>
 
 #include <mete/allocator.hpp>
-#include <mete/detail/address_index.hpp>
 #include <mete/detail/annotate.hpp>
 #include <mete/detail/arithmetic.hpp>
 #include <mete/detail/empty_slabs.hpp>
+#include <mete/detail/large_blocks.hpp>
 #include <mete/detail/slabs.hpp>
 #include <mete/source.hpp>
 
@@ -111,11 +108,7 @@ public:
   // Acquires nothing yet.
   explicit bins(const options& with = {}) noexcept
       : bins(with, std::make_index_sequence<classes::count>{}) {}
-  ~bins() {
-    while (!large_.alone())
-      release(static_cast<large_block&>(*large_.next));
-    large_index_.clear(upstream());
-  }
+  ~bins() { large_.release_from(large_list_); }
 
   // O(1), but for the source. nullptr if that has no more, or `alignment` is no power of two.
   [[nodiscard]] void* try_allocate(std::size_t size,
@@ -137,7 +130,7 @@ public:
                   std::size_t alignment = default_alignment) noexcept {
     const std::size_t rounded = round(size, alignment);
     if (rounded == 0) [[unlikely]]
-      return deallocate_large(block, size, alignment);
+      return deallocate_large(block, size);
     bins_[classes::of(rounded)].deallocate(block);
   }
 
@@ -146,13 +139,12 @@ public:
     for (bin& each : bins_)
       each.trim();
     empty_slabs_.clear();
-    if (large_.alone())
-      large_index_.clear(upstream());
+    large_.trim();
   }
 
   // Whether the address is that of a block. O(classes).
   [[nodiscard]] bool owns(const void* block) const noexcept {
-    return find_large(block) != nullptr ||
+    return large_.find(block) != nullptr ||
            std::any_of(bins_.begin(), bins_.end(),
                        [block](const bin& each) { return each.owns(block); });
   }
@@ -170,8 +162,8 @@ public:
 
   // The peak is the sum of what each class had at its own. O(classes).
   [[nodiscard]] allocator_usage usage() const noexcept {
-    allocator_usage all{large_bytes_, large_reserved_bytes_ + empty_slabs_.kept_bytes(),
-                        large_peak_bytes_, largest_request_bytes_};
+    allocator_usage all = large_.usage();
+    all.reserved_bytes += empty_slabs_.kept_bytes();
     for (const bin& each : bins_) {
       all.used_bytes += each.used_bytes();
       all.reserved_bytes += each.reserved_bytes();
@@ -231,22 +223,13 @@ private:
     const bins& in_;
   };
 
-  // Lies right before its block.
-  struct large_block : detail::slab_link {
-    large_block* next_in_chain; // address_index
-    std::span<std::byte> memory;
-    std::size_t alignment; // of the memory
-    std::size_t size;
-  };
-
   template <std::size_t... I>
   bins(const options& with, std::index_sequence<I...>) noexcept
       : allocator_base(with.name),
-        empty_slabs_(with.upstream, with.max_empty_bytes), bins_{bin(*this, empty_slabs_, I)...} {}
+        empty_slabs_(with.upstream, with.max_empty_bytes), bins_{bin(*this, empty_slabs_, I)...},
+        large_(empty_slabs_.upstream()) {}
 
   static constexpr const char* wrong_size = "it was allocated with another size or alignment";
-
-  source& upstream() const noexcept { return empty_slabs_.upstream(); }
 
   // What a class must have at least; 0: it is not for the classes.
   static constexpr std::size_t round(std::size_t size, std::size_t alignment) noexcept {
@@ -256,49 +239,16 @@ private:
     return detail::align_up(size + (size == 0), alignment);
   }
 
-  const large_block* find_large(const void* block) const noexcept {
-    return large_index_.find(detail::address_of(block) - sizeof(large_block));
-  }
-
   [[gnu::noinline]] void* allocate_large(std::size_t size, std::size_t alignment) noexcept {
-    if (!detail::is_power_of_two(alignment))
-      return nullptr;
-    largest_request_bytes_ = std::max(largest_request_bytes_, size);
-    size += size == 0;
-    const std::size_t of_memory = std::max(alignment, alignof(large_block));
-    const std::size_t offset = detail::align_up(sizeof(large_block), of_memory);
-    std::size_t needed = 0;
-    if (!detail::add(offset, size, needed))
-      return nullptr;
-    const std::span<std::byte> memory = upstream().acquire(needed, of_memory);
-    if (memory.empty())
-      return nullptr;
-    std::byte* const block = memory.data() + offset;
-    auto* const added =
-        new (block - sizeof(large_block)) large_block{{}, nullptr, memory, of_memory, size};
-    large_.push_back(*added);
-    large_index_.insert(*added, upstream());
-    large_reserved_bytes_ += memory.size();
-    large_bytes_ += size;
-    large_peak_bytes_ = std::max(large_peak_bytes_, large_bytes_);
-    return block;
+    return large_.allocate(size, alignment, large_list_);
   }
-
-  [[gnu::noinline]] void deallocate_large(void* block, std::size_t size, std::size_t) noexcept {
-    const large_block* const found = find_large(block);
+  [[gnu::noinline]] void deallocate_large(void* block, std::size_t size) noexcept {
+    detail::large_blocks::header* const found = large_.find(block);
     if (found == nullptr)
       report("foreign free", block, "it is not of this allocator, or is free already");
     if (found->size != size + (size == 0))
       report_misuse("invalid free", block, wrong_size);
-    release(const_cast<large_block&>(*found));
-  }
-  void release(large_block& gone) noexcept {
-    large_index_.erase(gone);
-    gone.unlink();
-    large_bytes_ -= gone.size;
-    large_reserved_bytes_ -= gone.memory.size();
-    const std::span<std::byte> memory = gone.memory;
-    upstream().release(memory, gone.alignment);
+    large_.release(*found);
   }
 
   [[noreturn, gnu::cold, gnu::noinline]] void report(const char* what, const void* block,
@@ -308,33 +258,18 @@ private:
     report_misuse(what, block, known);
   }
 
-  // Invariants: large_ are the blocks of large_index_; large_bytes_ and large_reserved_bytes_ are
-  // their sums. A bin has no empty slabs but its current one.
+  // Invariant: a bin has no empty slabs but its current one.
   detail::empty_slabs empty_slabs_;
   std::array<bin, classes::count> bins_;
-  detail::slab_link large_;
-  detail::address_index<large_block> large_index_;
-  std::size_t large_bytes_ = 0;
-  std::size_t large_reserved_bytes_ = 0;
-  std::size_t large_peak_bytes_ = 0;
-  std::size_t largest_request_bytes_ = 0;
+  detail::large_blocks large_;
+  detail::large_blocks::list large_list_;
 };
 
 inline const char* bins::check_invariants() const noexcept {
   for (const bin& each : bins_)
     if (const char* const wrong = each.check_invariants(); wrong != nullptr)
       return wrong;
-  std::size_t bytes = 0;
-  std::size_t reserved = 0;
-  for (const detail::slab_link* link = large_.next; link != &large_; link = link->next) {
-    const auto& each = *static_cast<const large_block*>(link);
-    if (large_index_.find(detail::address_of(&each)) != &each)
-      return "a large block is not known";
-    bytes += each.size;
-    reserved += each.memory.size();
-  }
-  return bytes == large_bytes_ && reserved == large_reserved_bytes_ ? nullptr
-                                                                    : "large blocks are miscounted";
+  return large_.check_invariants(large_list_);
 }
 
 } // namespace mete

@@ -44,6 +44,7 @@ struct frame_statistics {
 struct frame_arena_options {
   const char* name = "frame_arena";
   source* upstream = nullptr;                // nullptr: default_source()
+  std::span<std::byte> buffer = {};          // used first, an N-th of it by each of the N arenas
   std::size_t first_chunk_bytes = 64 * 1024; // of each of the N arenas
   std::size_t max_chunk_bytes = 1024 * 1024;
   std::size_t budget_bytes = SIZE_MAX; // for one frame
@@ -153,13 +154,19 @@ public:
 private:
   template <std::size_t... I>
   frame_arena(const options& with, std::index_sequence<I...>) noexcept
-      : allocator_base<frame_arena>(with.name),
-        arenas_{((void)I, arena(arena_options{.name = with.name,
-                                              .upstream = with.upstream,
-                                              .first_chunk_bytes = with.first_chunk_bytes,
-                                              .max_chunk_bytes = with.max_chunk_bytes}))...},
+      : allocator_base<frame_arena>(with.name), arenas_{arena(arena_options{
+                                                    .name = with.name,
+                                                    .upstream = with.upstream,
+                                                    .buffer = part(with.buffer, I),
+                                                    .first_chunk_bytes = with.first_chunk_bytes,
+                                                    .max_chunk_bytes = with.max_chunk_bytes})...},
         report_above_(with.budget_bytes), budget_bytes_(with.budget_bytes),
         over_budget_(with.over_budget), context_(with.context) {}
+
+  static std::span<std::byte> part(std::span<std::byte> buffer, std::size_t which) noexcept {
+    const std::size_t bytes = buffer.size() / N;
+    return buffer.subspan(which * bytes, bytes);
+  }
 
   void count(std::size_t size) noexcept {
     ++allocations_;

@@ -132,7 +132,13 @@ inline source& default_source() noexcept {
 // order, and are joined. O(free ranges).
 class buffer_source final : public source {
 public:
-  explicit buffer_source(std::span<std::byte> buffer) noexcept : buffer_(buffer), free_(granule) {
+  // Blocks begin at multiples of the granule and are rounded up to it: a large one leaves no
+  // crumbs between blocks that are nearly as large. REQUIRES: a power of two, at least the default.
+  static constexpr std::size_t default_granule_bytes =
+      std::max(detail::free_ranges::min_granule, default_alignment);
+  explicit buffer_source(std::span<std::byte> buffer,
+                         std::size_t granule_bytes = default_granule_bytes) noexcept
+      : buffer_(buffer), free_(granule_bytes) {
     free_.insert(buffer);
   }
   ~buffer_source() override { detail::usable(buffer_.data(), buffer_.size()); }
@@ -141,9 +147,6 @@ public:
   [[nodiscard]] std::size_t free_bytes() const noexcept { return free_.free_bytes(); }
 
 private:
-  static constexpr std::size_t granule =
-      std::max(detail::free_ranges::min_granule, default_alignment);
-
   std::span<std::byte> do_acquire(std::size_t bytes, std::size_t alignment) noexcept override {
     return free_.take(bytes, alignment);
   }

@@ -24,6 +24,7 @@
 #include <mete/pool.hpp>
 #include <mete/region_heap.hpp>
 #include <mete/ring.hpp>
+#include <mete/router.hpp>
 #include <mete/shared_pool.hpp>
 #include <mete/slab_cache.hpp>
 #include <mete/source.hpp>

@@ -49,6 +49,21 @@ TEST(frame_arena, random_use_agrees_with_the_model) {
   }
 }
 
+TEST(frame_arena, a_buffer_is_divided_among_the_frames) {
+  alignas(16) std::array<std::byte, 3000> buffer;
+  mete::heap_source source;
+  mete::frame_arena<3> frames({.upstream = &source, .buffer = buffer});
+  for (int frame = 0; frame < 10; ++frame) {
+    auto* const block = static_cast<std::byte*>(frames.try_allocate(900));
+    ASSERT_NE(block, nullptr);
+    EXPECT_EQ((block - buffer.data()) / 1000, frame % 3);
+    frames.next_frame();
+  }
+  EXPECT_EQ(source.usage().acquisitions, 0u);
+  EXPECT_NE(frames.try_allocate(2000), nullptr) << "then the source is asked";
+  EXPECT_EQ(source.usage().acquisitions, 1u);
+}
+
 TEST(frame_arena, a_steady_loop_acquires_nothing) {
   mete::heap_source source;
   mete::frame_arena<2> frames({.upstream = &source, .first_chunk_bytes = 1024});

@@ -78,6 +78,20 @@ TEST(buffer_source, random_use) {
   }
 }
 
+TEST(buffer_source, granules_leave_no_crumbs) {
+  alignas(4096) static std::array<std::byte, 65'536> buffer;
+  mete::buffer_source source(buffer, 4096);
+  mete::test::exercise_source(source, {.max_bytes = 9000, .max_alignment = 16'384});
+  const auto first = source.acquire(4096 - 16);
+  const auto second = source.acquire(1);
+  EXPECT_EQ(first.size(), 4096u);
+  EXPECT_EQ(second.data(), first.data() + 4096);
+  EXPECT_EQ(source.free_bytes(), buffer.size() - 8192);
+  source.release(first);
+  source.release(second);
+  EXPECT_EQ(source.free_bytes(), buffer.size());
+}
+
 TEST(buffer_source, impossible_requests) {
   std::array<std::byte, 1024> buffer;
   mete::buffer_source source(buffer);
