@@ -7,6 +7,7 @@
 #include "candidates.hpp"
 
 #include <mete/arena.hpp>
+#include <mete/frame.hpp>
 
 namespace {
 
@@ -33,6 +34,14 @@ struct arena_blocks {
   void* allocate(std::size_t size) { return memory.try_allocate(size); }
   void end_request() { memory.reset(); }
   mete::arena memory;
+};
+
+// A request is a frame: it ends when the one after the next begins.
+struct frame_blocks {
+  static constexpr const char* name = "frame_arena";
+  void* allocate(std::size_t size) { return memory.try_allocate(size); }
+  void end_request() { memory.next_frame(); }
+  mete::frame_arena<2> memory;
 };
 
 // These keep nothing from one request to the next but a first buffer, if they are given one.
@@ -72,7 +81,8 @@ struct tbb_pool {
 };
 #endif
 
-using all = bench::candidates<freed_one_by_one<bench::malloc_blocks>, pmr_monotonic, arena_blocks
+using all = bench::candidates<freed_one_by_one<bench::malloc_blocks>, pmr_monotonic, arena_blocks,
+                              frame_blocks
 #ifdef METE_BENCH_BOOST
                               ,
                               boost_monotonic
