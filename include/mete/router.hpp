@@ -239,8 +239,8 @@ public:
   // O(1), of small ones O(classes of bins). Of the log, used_bytes says what its ring holds back;
   // its peak is not known.
   [[nodiscard]] route_usage usage(route which) const noexcept {
-    const counts& of = counts_[index(which)];
-    return {of.allocations, of.bytes, of.fall_overs, memory_of(which)};
+    const std::size_t at = index(which);
+    return {allocations_[at], bytes_[at], fall_overs_[at], memory_of(which)};
   }
 
   // What is wrong inside, or nullptr. O(blocks).
@@ -262,12 +262,6 @@ private:
   struct log_record {
     log_ring::reservation held;
     std::uintptr_t seal; // address of the block ^ size; 0: free
-  };
-
-  struct counts {
-    std::size_t allocations = 0;
-    std::size_t bytes = 0;
-    std::size_t fall_overs = 0;
   };
 
   // "level.small": by this name the part reports.
@@ -314,8 +308,8 @@ private:
     return counted(by, block, size);
   }
   void* counted(route by, void* block, std::size_t size) noexcept {
-    ++counts_[index(by)].allocations;
-    counts_[index(by)].bytes += size;
+    ++allocations_[index(by)];
+    bytes_[index(by)] += size;
     return block;
   }
 
@@ -323,7 +317,7 @@ private:
     if (from == route::small)
       if (void* const block = allocate_trimmed(size, alignment); block != nullptr)
         return counted(from, block, size);
-    ++counts_[index(from)].fall_overs;
+    ++fall_overs_[index(from)];
     if (from == route::log)
       return try_allocate(size, alignment);
     if (from == route::small)
@@ -334,7 +328,7 @@ private:
   // Empty slabs that wait for blocks of their own size may be what is missing. Not at each refusal,
   // for when there are none it costs a look at every class.
   void* allocate_trimmed(std::size_t size, std::size_t alignment) noexcept {
-    if (counts_[index(route::small)].fall_overs % 64 != 0)
+    if (fall_overs_[index(route::small)] % 64 != 0)
       return nullptr;
     small_.trim();
     return small_.try_allocate(size, alignment);
@@ -392,7 +386,8 @@ private:
   static constexpr std::size_t small_granule_bytes = 4096;
 
   // Invariants: blocks_ have all large blocks: of scratch, of the task, of frames with an even and
-  // with an odd number, and all others.
+  // with an odd number, and all others. The counts are apart, because GCC adds to neighbours with
+  // vector instructions, of which it takes more.
   const part_names names_;
   source& upstream_;
   range range_;
@@ -407,7 +402,9 @@ private:
   log_ring log_;
   detail::large_blocks large_;
   std::array<detail::large_blocks::list, 5> blocks_;
-  std::array<counts, routes> counts_{};
+  std::array<std::size_t, routes> allocations_{};
+  std::array<std::size_t, routes> bytes_{};
+  std::array<std::size_t, routes> fall_overs_{};
   const std::size_t max_medium_bytes_;
 };
 
