@@ -14,6 +14,7 @@
 #  include <oneapi/tbb/concurrent_queue.h>
 #endif
 
+#include <atomic>
 #include <deque>
 #include <sched.h>
 
@@ -78,6 +79,69 @@ private:
   bench::table<char> buffer;
   std::size_t begin = 0;
   std::size_t used = 0;
+};
+
+// The plainest ring of one producer that is fast (L. Lamport, 1983): two positions, of which each
+// side keeps a copy of the other's; lengths in front of the bytes. It checks nothing.
+struct lamport_ring {
+  static constexpr const char* name = "lamport";
+  explicit lamport_ring(unsigned producers) : buffer(queue_bytes) {
+    bench::check(producers == 1, "lamport is of one producer");
+  }
+
+  bool send(const char* message, std::uint32_t size) {
+    const std::size_t bytes = bytes_for(size);
+    const std::size_t left = queue_bytes - written % queue_bytes;
+    const std::size_t skipped = bytes > left ? left : 0;
+    if (written + skipped + bytes - head_seen > queue_bytes) {
+      head_seen = head.load(std::memory_order_acquire);
+      if (written + skipped + bytes - head_seen > queue_bytes) {
+        return false;
+      }
+    }
+    if (skipped != 0) {
+      std::memcpy(buffer.begin() + written % queue_bytes, &end_mark, sizeof end_mark);
+      written += skipped;
+    }
+    char* const at = buffer.begin() + written % queue_bytes;
+    std::memcpy(at, &size, sizeof size);
+    std::memcpy(at + header_bytes, message, size);
+    written += bytes;
+    tail.store(written, std::memory_order_release);
+    return true;
+  }
+  template <class body>
+  bool receive(body&& use) {
+    if (read == tail_seen) {
+      tail_seen = tail.load(std::memory_order_acquire);
+      if (read == tail_seen) {
+        return false;
+      }
+    }
+    std::uint32_t size = 0;
+    std::memcpy(&size, buffer.begin() + read % queue_bytes, sizeof size);
+    if (size == end_mark) {
+      read += queue_bytes - read % queue_bytes;
+      std::memcpy(&size, buffer.begin(), sizeof size);
+    }
+    use(buffer.begin() + read % queue_bytes + header_bytes, size);
+    read += bytes_for(size);
+    head.store(read, std::memory_order_release);
+    return true;
+  }
+
+private:
+  static constexpr std::uint32_t end_mark = ~std::uint32_t{0};
+  static constexpr std::size_t header_bytes = 8;
+  static std::size_t bytes_for(std::uint32_t size) { return (header_bytes + size + 15) / 16 * 16; }
+
+  bench::table<char> buffer;
+  alignas(64) std::atomic<std::size_t> tail{0};
+  alignas(64) std::size_t written = 0;
+  std::size_t head_seen = 0;
+  alignas(64) std::atomic<std::size_t> head{0};
+  alignas(64) std::size_t read = 0;
+  std::size_t tail_seen = 0;
 };
 
 // Pointers to blocks that malloc gave and the consumer frees.
@@ -247,7 +311,7 @@ struct ring_of_many : ring_queue<mete::producers::many> {
   explicit ring_of_many(unsigned) {}
 };
 
-using all = bench::candidates<locked_ring, malloc_queue, ring_of_one, ring_of_many
+using all = bench::candidates<locked_ring, lamport_ring, malloc_queue, ring_of_one, ring_of_many
 #ifdef METE_BENCH_BOOST
                               ,
                               boost_queue

@@ -19,8 +19,9 @@
 // options: wait, skip the record after some time, or tell somebody. A record that was skipped is
 // lost, and its place is not used before its producer has ended it.
 //
-// Records begin at multiples of 16 bytes and have 4 bytes beside them. None may be larger than
-// max_record_bytes(), half of the buffer: so whatever may be reserved fits sooner or later.
+// Records begin at multiples of 16 bytes. With one producer they have 8 bytes in front of them,
+// with many 4 bytes for each 16 beside them. None may be larger than max_record_bytes(), half of
+// the capacity: so whatever may be reserved fits sooner or later.
 //
 // Thread safety: one consumer at a time; one producer at a time or any number, as its type says.
 //
@@ -112,7 +113,7 @@ public:
     [[nodiscard]] std::span<std::byte> bytes() const noexcept {
       if (ring_ == nullptr)
         return {};
-      return {ring_->data_at(place_.position), bytes_};
+      return {ring_->data_at(place_), bytes_};
     }
     // Hands it to the consumer, in all or only its first bytes. False if the consumer has skipped
     // it, or if there is none. O(1).
@@ -123,7 +124,7 @@ public:
     }
     // Takes it back: the consumer never sees it. O(1).
     void abort() noexcept {
-      if (ring* const in = std::exchange(ring_, nullptr); in != nullptr)
+      if (ring* const in = std::exchange(ring_, nullptr); in != nullptr) [[unlikely]]
         in->cancel(place_);
     }
 
@@ -174,13 +175,18 @@ public:
   };
 
   // Without memory, the ring has room for nothing: see capacity_bytes(). Of a buffer the largest
-  // power of two is used that fits with 4 bytes for each 16. O(capacity).
+  // power of two is used that fits with 4 bytes for each 16; with one producer, with 40 bytes at
+  // least. O(capacity).
   explicit ring(const options& with = {}) noexcept
       : with_(with), upstream_(with.upstream != nullptr ? *with.upstream : default_source()),
         acquired_(with.buffer.empty() ? acquire(upstream_, with.capacity_bytes)
                                       : std::span<std::byte>{}),
-        memory_(usable_part(with.buffer.empty() ? acquired_ : with.buffer)), index_(make_index()) {
-    detail::unusable(memory_.data(), capacity_bytes());
+        memory_(usable_part(with.buffer.empty() ? acquired_ : with.buffer)),
+        data_(memory_.data() + (memory_.empty() ? 0 : data_offset)),
+        is_watched_(with.blocking || detail::annotating()),
+        looks_twice_(has_many && (with.blocking || with.on_stall != stalled_producer::wait)),
+        index_(make_index()) {
+    detail::unusable(memory_.data(), poisonable_bytes());
   }
   ring(const ring&) = delete;
   ring& operator=(const ring&) = delete;
@@ -189,7 +195,7 @@ public:
     if (!acquired_.empty())
       upstream_.release(acquired_, alignment);
     else
-      detail::usable(memory_.data(), capacity_bytes());
+      detail::usable(memory_.data(), poisonable_bytes());
   }
 
   [[nodiscard]] const char* name() const noexcept { return with_.name; }
@@ -211,20 +217,24 @@ public:
   // For a producer. No reservation if there is no room now, or never. Lock-free; with one producer
   // wait-free. O(1). With one producer, one reservation at a time: another is reported as misuse.
   [[nodiscard]] reservation try_reserve(std::size_t bytes) noexcept {
-    if (bytes > max_record_bytes() || capacity_bytes() == 0) [[unlikely]]
+    if (bytes > max_record_bytes()) [[unlikely]]
       return {};
     if constexpr (!has_many) {
       if (writing_) [[unlikely]]
         report_misuse("reservation", "the one before has not ended");
     }
     const auto size = static_cast<std::uint32_t>(bytes);
-    const detail::ring_place place = index_.reserve(detail::granules_for(size));
+    if constexpr (!has_many) {
+      if (is_watched_) [[unlikely]]
+        own_header(index_.write_offset());
+    }
+    const detail::ring_place place = index_.reserve(index_type::granules_for(size));
     if (place.granules == 0) [[unlikely]]
       return {};
     if constexpr (!has_many)
       writing_ = true;
-    if (detail::annotating()) [[unlikely]]
-      detail::usable(data_at(place.position), bytes);
+    if (is_watched_) [[unlikely]]
+      open(place, bytes);
     return {*this, place, size};
   }
 
@@ -245,7 +255,10 @@ public:
   // For the consumer: the oldest record, or none. One at a time: another is reported as misuse.
   // O(1), but for what has been aborted.
   [[nodiscard]] record try_read() noexcept {
-    const detail::ring_record found = look();
+    check_not_reading();
+    if (looks_twice_) [[unlikely]]
+      return try_read_slow();
+    const detail::ring_record found = index_.front();
     if (!found.ready)
       return {};
     return begin_read(found);
@@ -254,6 +267,7 @@ public:
   // The same, but waits for one. REQUIRES: options::blocking.
   [[nodiscard]] record read() noexcept {
     check_blocking();
+    check_not_reading();
     for (;;) {
       detail::ring_record found;
       readable_.wait_until([&] {
@@ -283,60 +297,98 @@ public:
 
   // For the consumer: what is in its way, if something is. O(1).
   [[nodiscard]] std::optional<ring_stall> stalled() noexcept requires has_many {
-    if (!index_.is_held_up())
-      return std::nullopt;
-    const auto now = std::chrono::steady_clock::now();
-    if (stalled_at_ != index_.position() + 1) {
-      stalled_at_ = index_.position() + 1;
-      stalled_since_ = now;
-      told_ = false;
-    }
-    return ring_stall{index_.held_up_bytes(), now - stalled_since_};
+    return find_stall();
   }
   // How many records were skipped. For the consumer.
   [[nodiscard]] std::size_t skipped_records() const noexcept { return skipped_; }
 
 private:
   static constexpr std::size_t alignment = 64;
-  static constexpr std::size_t granule_bytes = detail::ring_granule + sizeof(word);
+  static constexpr std::size_t granule_bytes = detail::ring_granule + sizeof(std::uint32_t);
+  static constexpr std::size_t header_bytes = 8; // with one producer
+  static constexpr std::size_t data_offset = has_many ? 0 : 16;
+
+  // What it takes. With one producer: also two granules more than the capacity, and a header.
+  static constexpr std::size_t bytes_for(std::size_t granules) noexcept {
+    const std::size_t bytes = granules * granule_bytes;
+    return has_many ? bytes : std::max(bytes, (granules + 2) * detail::ring_granule + header_bytes);
+  }
 
   static std::span<std::byte> acquire(source& from, std::size_t capacity_bytes) noexcept {
     const std::size_t granules =
         capacity_bytes / detail::ring_granule + (capacity_bytes % detail::ring_granule != 0);
     if (capacity_bytes == 0 || granules > detail::max_ring_granules)
       return {};
-    return from.acquire(std::max(std::bit_ceil(granules), std::size_t{2}) * granule_bytes,
-                        alignment);
+    return from.acquire(bytes_for(std::max(std::bit_ceil(granules), std::size_t{2})), alignment);
   }
 
-  // The data and then the words of as many granules as fit. Empty: too small to be of use.
+  // For as many granules as fit. Empty: too small to be of use.
   static std::span<std::byte> usable_part(std::span<std::byte> memory) noexcept {
     void* begin = memory.data();
     std::size_t bytes = memory.size();
-    if (begin == nullptr || std::align(alignment, 2 * granule_bytes, begin, bytes) == nullptr)
+    if (begin == nullptr || std::align(alignment, bytes_for(2), begin, bytes) == nullptr)
       return {};
-    const std::size_t granules =
+    return {static_cast<std::byte*>(begin), bytes_for(granules_in(bytes))};
+  }
+  // REQUIRES: bytes >= bytes_for(2).
+  static std::size_t granules_in(std::size_t bytes) noexcept {
+    std::size_t granules =
         std::bit_floor(std::min<std::size_t>(bytes / granule_bytes, detail::max_ring_granules));
-    return {static_cast<std::byte*>(begin), granules * granule_bytes};
+    while (bytes_for(granules) > bytes)
+      granules /= 2;
+    return granules;
   }
 
+  // Many producers: the data, then the words. One: granules that begin with their word, 8 bytes
+  // before a multiple of 16.
   index_type make_index() noexcept {
-    const std::size_t granules = memory_.size() / granule_bytes;
-    word* words = &no_words_;
-    if (granules != 0)
-      words = reinterpret_cast<word*>(memory_.data() + granules * detail::ring_granule);
-    for (std::size_t at = 0; at != granules; ++at)
-      new (words + at) word(0);
-    if constexpr (has_many)
-      return index_type(words, static_cast<std::uint32_t>(granules),
-                        with_.on_stall == stalled_producer::skip);
-    else
-      return index_type(words, static_cast<std::uint32_t>(granules));
+    const auto granules =
+        static_cast<std::uint32_t>(memory_.empty() ? 0 : granules_in(memory_.size()));
+    if constexpr (has_many) {
+      word* const words = make_words(granules * std::size_t{detail::ring_granule}, granules, 1);
+      return index_type(words, granules, with_.on_stall == stalled_producer::skip);
+    } else {
+      static_assert(header_bytes == index_type::header_bytes);
+      const auto places = static_cast<std::uint32_t>(
+          memory_.empty() ? 0 : (memory_.size() - header_bytes) / detail::ring_granule);
+      word* const words = make_words(header_bytes, places, index_type::word_stride);
+      return index_type(words, granules, places);
+    }
+  }
+  word* make_words(std::size_t offset, std::size_t count, std::size_t stride) noexcept {
+    if (count == 0)
+      return &no_words_;
+    auto* const words = reinterpret_cast<word*>(memory_.data() + offset);
+    for (std::size_t at = 0; at != count; ++at)
+      new (words + at * stride) word(0);
+    return words;
   }
 
-  std::byte* data_at(std::uint64_t position) const noexcept {
-    const std::uint64_t at = position & (std::uint64_t{index_.capacity()} - 1);
-    return memory_.data() + at * detail::ring_granule;
+  // A record's bytes.
+  std::byte* data_at(std::uint64_t offset) const noexcept {
+    return data_ + offset * detail::ring_granule;
+  }
+  std::byte* data_at(detail::ring_place place) const noexcept {
+    return data_at(index_.offset_of(place));
+  }
+
+  // What is declared unusable: with many producers not the words.
+  std::size_t poisonable_bytes() const noexcept {
+    return has_many ? capacity_bytes() : memory_.size();
+  }
+  // With one producer, words may come to lie where bytes of records were.
+  void own_header(std::uint64_t offset) const noexcept {
+    if (!has_many && !memory_.empty())
+      detail::own(data_at(offset) - header_bytes, header_bytes);
+  }
+  // For its producer.
+  [[gnu::noinline]] void open(detail::ring_place place, std::size_t bytes) const noexcept {
+    own_header(index_.offset_of(place));
+    detail::usable(data_at(place), bytes);
+  }
+  void close(detail::ring_place place) const noexcept {
+    detail::unusable(data_at(place), place.granules * std::size_t{detail::ring_granule} -
+                                         (has_many ? 0 : header_bytes));
   }
 
   bool commit(detail::ring_place place, std::uint32_t reserved, std::size_t bytes) noexcept {
@@ -344,54 +396,83 @@ private:
       report_misuse("commit", "it is of more than was reserved");
     if constexpr (!has_many)
       writing_ = false;
-    if (detail::annotating()) [[unlikely]]
-      detail::unusable(data_at(place.position), place.granules * std::size_t{detail::ring_granule});
-    const bool committed = index_.commit(place, static_cast<std::uint32_t>(bytes));
+    if (is_watched_) [[unlikely]]
+      return commit_watched(place, static_cast<std::uint32_t>(bytes));
+    return index_.commit(place, static_cast<std::uint32_t>(bytes));
+  }
+  [[gnu::noinline]] bool commit_watched(detail::ring_place place, std::uint32_t bytes) noexcept {
+    close(place);
+    const bool committed = index_.commit(place, bytes);
     if (with_.blocking)
       readable_.notify();
     return committed;
   }
-  void cancel(detail::ring_place place) noexcept {
+  [[gnu::noinline]] void cancel(detail::ring_place place) noexcept {
     if constexpr (!has_many)
       writing_ = false;
-    if (detail::annotating()) [[unlikely]]
-      detail::unusable(data_at(place.position), place.granules * std::size_t{detail::ring_granule});
+    close(place);
     index_.cancel(place);
     if (with_.blocking) // it may have been in the way
       readable_.notify();
   }
 
+  [[gnu::noinline]] record try_read_slow() noexcept {
+    const detail::ring_record found = look();
+    return found.ready ? begin_read(found) : record();
+  }
+  // What is there, perhaps behind what is in the way.
   detail::ring_record look() noexcept {
-    if (reading_) [[unlikely]]
-      report_misuse("read", "the record before has not ended");
     detail::ring_record found = look_once();
-    if constexpr (has_many) {
-      while (!found.ready && with_.on_stall != stalled_producer::wait && settle_stall())
-        found = look_once();
-    }
+    while (!found.ready && with_.on_stall != stalled_producer::wait && settle_stall())
+      found = look_once();
     return found;
   }
   detail::ring_record look_once() noexcept {
-    const std::uint64_t before = index_.freed();
-    const detail::ring_record found = index_.front();
-    if (with_.blocking && index_.freed() != before)
-      writable_.notify();
-    return found;
+    if constexpr (has_many) { // it may free what was taken back
+      const std::uint64_t before = index_.freed();
+      const detail::ring_record found = index_.front();
+      if (with_.blocking && index_.freed() != before)
+        writable_.notify();
+      return found;
+    } else {
+      return index_.front();
+    }
   }
 
+  std::optional<ring_stall> find_stall() noexcept {
+    if constexpr (has_many) { // so that Clang 14 can instantiate all members
+      if (!index_.is_held_up())
+        return std::nullopt;
+      const auto now = std::chrono::steady_clock::now();
+      if (stalled_at_ != index_.position() + 1) {
+        stalled_at_ = index_.position() + 1;
+        stalled_since_ = now;
+        told_ = false;
+      }
+      return ring_stall{index_.held_up_bytes(), now - stalled_since_};
+    } else {
+      return std::nullopt;
+    }
+  }
   // True: it was skipped.
-  [[gnu::noinline]] bool settle_stall() noexcept requires has_many {
-    const std::optional<ring_stall> stall = stalled();
+  bool settle_stall() noexcept {
+    const std::optional<ring_stall> stall = find_stall();
     if (!stall || stall->waited < with_.stall_limit)
       return false;
     if (with_.on_stall == stalled_producer::skip) {
-      const bool passed = index_.pass();
+      const bool passed = pass();
       skipped_ += passed;
       return passed;
     }
     if (!std::exchange(told_, true) && with_.tell_stall != nullptr)
       with_.tell_stall(*stall, with_.context);
     return false;
+  }
+  bool pass() noexcept {
+    if constexpr (has_many)
+      return index_.pass();
+    else
+      return false;
   }
   // Whether time will tell, and not only a producer.
   bool must_watch() const noexcept {
@@ -404,19 +485,27 @@ private:
   record begin_read(detail::ring_record found) noexcept {
     reading_ = true;
     std::byte* const begin = data_at(found.offset);
-    if (detail::annotating()) [[unlikely]]
+    if (is_watched_) [[unlikely]]
       detail::own(begin, found.bytes);
     return {*this, {begin, found.bytes}};
   }
   void end_read(std::span<std::byte> bytes) noexcept {
     reading_ = false;
-    if (detail::annotating()) [[unlikely]]
-      detail::unusable(bytes.data(), bytes.size());
+    if (is_watched_) [[unlikely]]
+      return end_watched_read(bytes);
+    index_.pop(static_cast<std::uint32_t>(bytes.size()));
+  }
+  [[gnu::noinline]] void end_watched_read(std::span<std::byte> bytes) noexcept {
+    detail::unusable(bytes.data(), bytes.size());
     index_.pop(static_cast<std::uint32_t>(bytes.size()));
     if (with_.blocking)
       writable_.notify();
   }
 
+  void check_not_reading() const noexcept {
+    if (reading_) [[unlikely]]
+      report_misuse("read", "the record before has not ended");
+  }
   void check_blocking() const noexcept {
     if (!with_.blocking) [[unlikely]]
       report_misuse("waiting", "its options do not say that it is blocking");
@@ -431,6 +520,9 @@ private:
   source& upstream_;
   const std::span<std::byte> acquired_; // empty: the caller's buffer
   const std::span<std::byte> memory_;   // the data, then the words
+  std::byte* const data_;               // its begin
+  const bool is_watched_;               // there is more to do than the index does
+  const bool looks_twice_;              // for the consumer, too
   word no_words_{0};                    // where there is no memory: there is nothing to read
   index_type index_;
   alignas(64) bool writing_ = false; // the producer's

@@ -85,25 +85,25 @@ struct weak_memory : sound_memory {
 constexpr std::uint32_t capacity = 4;
 
 // The data that the index is about: one value for each granule.
-using data = std::array<modelled_plain<int>, capacity>;
+template <std::size_t Places>
+using data = std::array<modelled_plain<int>, Places>;
 
-template <class Index>
-void write(Index& index, data& bytes, ring_place place, int value) {
-  const std::uint32_t begin = static_cast<std::uint32_t>(place.position) % capacity;
-  check(begin + place.granules <= capacity, "a record is in two pieces");
+template <class Index, class Data>
+void write(Index& index, Data& bytes, ring_place place, int value) {
+  const auto begin = static_cast<std::uint32_t>(index.offset_of(place));
+  check(begin + place.granules <= bytes.size(), "a record is in two pieces");
   for (std::uint32_t at = 0; at != place.granules; ++at)
     bytes[begin + at] = value;
-  static_cast<void>(index);
 }
 
 // Checks that all of the record says the same, and returns it; 0: there is none.
-template <class Index>
-int read(Index& index, data& bytes) {
+template <class Index, class Data>
+int read(Index& index, Data& bytes) {
   const ring_record found = index.front();
   if (!found.ready)
     return 0;
   const int value = bytes[found.offset];
-  for (std::uint32_t at = 1; at < granules_for(found.bytes); ++at)
+  for (std::uint32_t at = 1; at < Index::granules_for(found.bytes); ++at)
     check(bytes[found.offset + at] == value, "a record has another one's bytes");
   index.pop(found.bytes);
   return value;
@@ -114,9 +114,10 @@ template <class Memory>
 struct one_to_one {
   static constexpr std::size_t thread_count = 2;
   using index_type = one_producer_index<Memory>;
-  std::array<typename index_type::word, capacity> words;
-  index_type index{words.data(), capacity};
-  data bytes;
+  static constexpr std::uint32_t places = capacity + 2;
+  std::array<typename index_type::word, places * index_type::word_stride> words;
+  index_type index{words.data(), capacity, places};
+  data<places> bytes;
   int written = 0;
   int last_read = 0;
 
@@ -132,7 +133,7 @@ struct one_to_one {
           continue;
         }
         write(index, bytes, place, written + 1);
-        index.commit(place, granules * ring_granule);
+        index.commit(place, granules * ring_granule - index_type::header_bytes);
         ++written;
       }
     } else {
@@ -160,7 +161,7 @@ struct two_to_one {
   using index_type = many_producers_index<Memory>;
   std::array<typename index_type::word, capacity> words;
   index_type index{words.data(), capacity, may_pass};
-  data bytes;
+  data<capacity> bytes;
   std::array<int, 2> written{};
   std::array<int, 2> last_read{};
   int passed = 0;

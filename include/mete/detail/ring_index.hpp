@@ -1,15 +1,19 @@
 // Where the records of a ring lie, and whose they are: ring.hpp without the bytes.
 //
-// Basic design. Positions count granules and never wrap; position modulo capacity is the place. For
-// each granule there is a word beside the data, which at the begin of a record says how long it is
-// and what has become of it. A record is in one piece: if it does not fit before the end, what is
-// left there becomes a record that has nothing to read.
+// Basic design. Positions count granules and never wrap. At the begin of each record a word says
+// how long it is and what has become of it. A record is in one piece: if it does not fit before the
+// end, what is left there becomes a record that has nothing to read.
 //
 // One producer (L. Lamport, Specifying Concurrent Program Modules, 1983): the producer alone moves
 // `tail`, the consumer alone moves `head`, and each keeps a copy of the other's, which it renews
-// only when that copy says full, or empty. So the lines of the two are seldom exchanged.
+// only when that copy says full, or empty. So the lines of the two are seldom exchanged; what only
+// one of them uses is on lines that the other never reads; and the words lie in front of the bytes,
+// on the same lines. The producer knows up to where it may write in one piece, so that one
+// comparison says whether a record fits: only where it does not are the end of the buffer and the
+// consumer looked at.
 //
-// Many producers: a record is reserved by moving `tail` with compare_exchange, and committed by
+// Many producers: words lie beside the data, one for each granule; position modulo capacity is the
+// place of both. A record is reserved by moving `tail` with compare_exchange, and committed by
 // its word. All words that say nothing are 0, because the consumer clears each word that it has
 // read before it gives the place back. So the consumer needs no tail, producers do not wait for
 // each other, and records are read in the order of their reservation. (Reserving by one atomic,
@@ -28,6 +32,7 @@
 #ifndef METE_DETAIL_RING_INDEX_HPP
 #define METE_DETAIL_RING_INDEX_HPP
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -85,73 +90,110 @@ constexpr std::uint32_t left_before_end(std::uint64_t position, std::uint32_t gr
   return granules > left ? left : 0;
 }
 
-// Both have REQUIRES: the capacity is a power of two, `words` has as many, all 0; a request has at
-// most half of them; front() and pop() are called by one thread at a time.
+// Both have REQUIRES: front() and pop() are called by one thread at a time.
 
+// Of granules: `capacity` is what the records that are in it may have in all, `places` what there
+// is room for. A granule at the end is never a record's, so that one that leaves out the end is
+// seen there. REQUIRES: places >= capacity + 2; a request has at most capacity / 2 + 1: then each
+// fits, wherever an empty ring is.
 template <class Memory>
 class one_producer_index {
 public:
   using word = typename Memory::template plain<std::uint32_t>;
-  one_producer_index(word* words, std::uint32_t capacity) noexcept
-      : words_(words), capacity_(capacity) {}
+  // A granule's word is the first of `word_stride`; it begins with these bytes.
+  static constexpr std::uint32_t word_stride = ring_granule / sizeof(std::uint32_t);
+  static constexpr std::uint32_t header_bytes = 8;
+
+  one_producer_index(word* words, std::uint32_t capacity, std::uint32_t places) noexcept
+      : words_(words), capacity_(capacity), places_(places) {}
+
+  static constexpr std::uint32_t granules_for(std::uint32_t bytes) noexcept {
+    return (header_bytes + bytes + ring_granule - 1) / ring_granule;
+  }
 
   // REQUIRES: one thread at a time calls reserve(), commit() and cancel().
   ring_place reserve(std::uint32_t granules) noexcept {
-    const std::uint32_t left = left_before_end(written_, granules, capacity_);
-    const std::uint64_t begin = written_ + left;
-    if (begin + granules - head_seen_ > capacity_) [[unlikely]] {
-      // acquire: what the consumer did with the bytes is over.
-      head_seen_ = head_.load(std::memory_order_acquire);
-      if (begin + granules - head_seen_ > capacity_)
-        return {};
-    }
-    if (left != 0) [[unlikely]]
-      words_[at(written_)] = record_word(record_is::done, left * ring_granule);
-    return {begin, granules};
+    if (written_ + granules > room_end_ && !make_room(granules)) [[unlikely]]
+      return {};
+    return {written_ - lap_, granules};
   }
+  // Where the next word is written, perhaps of what is left out.
+  std::uint64_t write_offset() const noexcept { return written_ - lap_; }
+  static std::uint64_t offset_of(ring_place place) noexcept { return place.position; }
 
   // Nothing has been shown to anybody yet: what is not needed is free again.
   bool commit(ring_place place, std::uint32_t bytes) noexcept {
-    words_[at(place.position)] = record_word(record_is::ready, bytes);
-    written_ = place.position + granules_for(bytes);
+    const std::uint64_t next = written_ + granules_for(bytes);
+    word_at(place.position) = record_word(record_is::ready, bytes);
+    written_ = next;
     // release: the consumer that sees the tail sees the words and the bytes before it.
-    tail_.store(written_, std::memory_order_release);
+    tail_.store(next, std::memory_order_release);
     return true;
   }
   void cancel(ring_place) noexcept {}
 
   ring_record front() noexcept {
-    for (;;) {
-      if (read_ == tail_seen_) {
-        tail_seen_ = tail_.load(std::memory_order_acquire);
-        if (read_ == tail_seen_)
-          return {};
-      }
-      const std::uint32_t found = words_[at(read_)];
-      if (what_is(found) == record_is::ready) [[likely]]
-        return {true, at(read_), bytes_of(found)};
-      pop(bytes_of(found));
+    if (read_ == tail_seen_) {
+      // acquire: the words and the bytes were written before.
+      tail_seen_ = tail_.load(std::memory_order_acquire);
+      if (read_ == tail_seen_)
+        return {};
     }
+    std::uint32_t found = word_at(read_ - read_lap_);
+    if (what_is(found) != record_is::ready) [[unlikely]]
+      found = pass_end(found);
+    return {true, static_cast<std::uint32_t>(read_ - read_lap_), bytes_of(found)};
   }
   // REQUIRES: of the record that front() has returned.
   void pop(std::uint32_t bytes) noexcept {
-    read_ = read_ + granules_for(bytes);
+    const std::uint64_t next = read_ + granules_for(bytes);
+    read_ = next;
     // release: the bytes have been read.
-    head_.store(read_, std::memory_order_release);
+    head_.store(next, std::memory_order_release);
   }
 
-  std::uint64_t freed() const noexcept { return read_; } // the consumer's
-
   std::uint32_t capacity() const noexcept { return capacity_; }
-  // Of any thread; both may be old.
+  // Of any thread; both may be old. What is left out at the end may be counted.
   std::uint64_t used() const noexcept {
     const std::uint64_t head = head_.load(std::memory_order_relaxed);
-    return tail_.load(std::memory_order_relaxed) - head;
+    return std::min<std::uint64_t>(tail_.load(std::memory_order_relaxed) - head, capacity_);
   }
 
 private:
-  std::uint32_t at(std::uint64_t position) const noexcept {
-    return static_cast<std::uint32_t>(position) & (capacity_ - 1);
+  word& word_at(std::uint64_t offset) const noexcept { return words_[offset * word_stride]; }
+
+  // What is left before the end is passed over for good: whatever comes next begins behind it, and
+  // what is published next publishes both.
+  [[gnu::noinline]] bool make_room(std::uint32_t granules) noexcept {
+    // acquire: what the consumer did with the bytes is over.
+    const std::uint64_t head = head_.load(std::memory_order_acquire);
+    const std::uint64_t left = lap_ + places_ - written_;
+    const bool wraps = granules >= left;
+    const std::uint64_t begin = written_ + (wraps ? left : 0);
+    // What was left out is no part of the capacity.
+    std::uint64_t left_out = begin - written_;
+    if (head < lap_)
+      left_out += left_out_;
+    const std::uint64_t room_end = head + std::min<std::uint64_t>(places_, capacity_ + left_out);
+    if (begin + granules > room_end)
+      return false;
+    if (wraps) {
+      word_at(written_ - lap_) =
+          record_word(record_is::done, static_cast<std::uint32_t>(left) * ring_granule);
+      left_out_ = left;
+      lap_ = begin;
+      written_ = begin;
+    }
+    room_end_ = std::min(room_end, lap_ + places_ - 1);
+    return true;
+  }
+
+  // Goes on to the record behind what was left out before the end, and returns its word: both were
+  // published at once.
+  [[gnu::noinline]] std::uint32_t pass_end(std::uint32_t left_out) noexcept {
+    read_ = read_ + bytes_of(left_out) / ring_granule;
+    read_lap_ = static_cast<std::uint64_t>(read_);
+    return word_at(0);
   }
 
   template <class T>
@@ -159,23 +201,36 @@ private:
   template <class T>
   using plain = typename Memory::template plain<T>;
 
-  // Invariants: head_ <= tail_ <= head_ + capacity; head_seen_ <= head_; tail_seen_ <= tail_.
+  // Invariants: head_ <= tail_ <= written_ <= room_end_ <= head_ + places; between head_ and
+  // written_ the records have at most `capacity`; written_ and room_end_ lie between lap_ and
+  // lap_ + places; tail_seen_ <= tail_; head_ <= read_ <= tail_; read_lap_ <= read_.
   word* const words_;
   const std::uint32_t capacity_;
-  alignas(64) atomic<std::uint64_t> tail_{0}; // the producer's
-  plain<std::uint64_t> written_{0};
-  plain<std::uint64_t> head_seen_{0};
-  alignas(64) atomic<std::uint64_t> head_{0}; // the consumer's
-  plain<std::uint64_t> read_{0};
+  const std::uint32_t places_;
+  alignas(64) atomic<std::uint64_t> tail_{0};   // written by the producer
+  alignas(64) plain<std::uint64_t> written_{0}; // the producer's own
+  plain<std::uint64_t> room_end_{0};
+  plain<std::uint64_t> lap_{0};               // position of the buffer's begin
+  plain<std::uint64_t> left_out_{0};          // right before lap_
+  alignas(64) atomic<std::uint64_t> head_{0}; // written by the consumer
+  alignas(64) plain<std::uint64_t> read_{0};  // the consumer's own
   plain<std::uint64_t> tail_seen_{0};
+  plain<std::uint64_t> read_lap_{0};
 };
 
+// REQUIRES: the capacity is a power of two, `words` has as many, all 0; a request has at most half
+// of them.
 template <class Memory>
 class many_producers_index {
 public:
   using word = typename Memory::template atomic<std::uint32_t>;
   many_producers_index(word* words, std::uint32_t capacity, bool may_pass) noexcept
       : words_(words), capacity_(capacity), may_pass_(may_pass) {}
+
+  static constexpr std::uint32_t granules_for(std::uint32_t bytes) noexcept {
+    return detail::granules_for(bytes);
+  }
+  std::uint64_t offset_of(ring_place place) const noexcept { return at(place.position); }
 
   // Any thread. Lock-free.
   ring_place reserve(std::uint32_t granules) noexcept {
@@ -210,14 +265,7 @@ public:
     const std::uint32_t needed = granules_for(bytes);
     if (needed == place.granules)
       return end(place, record_word(record_is::ready, bytes)) || give_up(place);
-    // What is not needed becomes a record of its own, before the consumer can come there.
-    word& rest = words_[at(place.position + needed)];
-    rest.store(record_word(record_is::done, (place.granules - needed) * ring_granule),
-               std::memory_order_relaxed);
-    if (end(place, record_word(record_is::ready, bytes)))
-      return true;
-    rest.store(0, std::memory_order_relaxed);
-    return give_up(place);
+    return commit_less(place, bytes, needed);
   }
   void cancel(ring_place place) noexcept {
     if (!end(place, record_word(record_is::done, place.granules * ring_granule)))
@@ -294,7 +342,7 @@ private:
   }
 
   // Gives back what has been read behind records that were passed over and have ended since.
-  void free_ended() noexcept {
+  [[gnu::noinline]] void free_ended() noexcept {
     while (freed_ != read_) {
       // acquire: its producer's writes are over before the place is another's.
       const std::uint32_t found = words_[at(freed_)].load(std::memory_order_acquire);
@@ -318,6 +366,18 @@ private:
   }
   bool fits(std::uint64_t end, std::uint64_t head) const noexcept {
     return static_cast<std::int64_t>(end - head) <= static_cast<std::int64_t>(capacity_);
+  }
+
+  // What is not needed becomes a record of its own, before the consumer can come there.
+  [[gnu::noinline]] bool commit_less(ring_place place, std::uint32_t bytes,
+                                     std::uint32_t needed) noexcept {
+    word& rest = words_[at(place.position + needed)];
+    rest.store(record_word(record_is::done, (place.granules - needed) * ring_granule),
+               std::memory_order_relaxed);
+    if (end(place, record_word(record_is::ready, bytes)))
+      return true;
+    rest.store(0, std::memory_order_relaxed);
+    return give_up(place);
   }
 
   // False: it was passed over.
