@@ -36,8 +36,8 @@ struct slab_cache_options {
   source* upstream = nullptr;   // nullptr: default_source()
   std::size_t block_bytes = 64; // at most 32 MiB; no request may be larger
   std::size_t alignment = default_alignment;
-  std::size_t slab_bytes = 0;       // rounded to a power of two; 0: 16 KiB, or 16 blocks
-  std::size_t max_empty_slabs = 16; // more go back at once
+  std::size_t slab_bytes = 0; // rounded to a power of two; 0: 16 KiB; or 16 blocks, 7 above 4 KiB
+  std::size_t max_empty_bytes = 4 * 1024 * 1024; // of empty slabs; more go back at once
   void (*construct)(void* block) noexcept = nullptr;
   void (*destroy)(void* block) noexcept = nullptr;
 };
@@ -53,7 +53,7 @@ public:
   // Acquires nothing yet. Options that cannot be make a cache that has nothing to give.
   explicit slab_cache(const options& with = {}) noexcept
       : allocator_base(with.name),
-        slabs(with.upstream, with.max_empty_slabs,
+        slabs(with.upstream, with.max_empty_bytes,
               {detail::slab_geometry::of(with.block_bytes, with.alignment, with.slab_bytes)}),
         alignment_(with.alignment), construct_(with.construct), destroy_(with.destroy) {}
   ~slab_cache() { release_all(); }

@@ -46,7 +46,8 @@ TEST(slab_geometry, numbers_are_those_of_blocks_and_of_nothing_else) {
 
 TEST(slab_cache, random_use_agrees_with_the_model) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
-    mete::slab_cache cache({.block_bytes = 200, .alignment = 64, .max_empty_slabs = seed - 1});
+    mete::slab_cache cache(
+        {.block_bytes = 200, .alignment = 64, .max_empty_bytes = (seed - 1) * 16384});
     mete::test::exercise(cache,
                          {.seed = seed, .live_limit = 3000, .max_size = 200, .max_alignment = 64});
     EXPECT_EQ(cache.check_invariants(), nullptr);
@@ -64,7 +65,7 @@ TEST(slab_cache, rising_and_falling_use_agrees_with_the_model) {
                             .block_bytes = bytes,
                             .alignment = 1,
                             .slab_bytes = 4096,
-                            .max_empty_slabs = 2});
+                            .max_empty_bytes = 2 * 4096});
     mete::test::model blocks(cache);
     for (int step = 0; step < 20'000; ++step) {
       const bool growing = step / 2000 % 2 == 0;
@@ -88,7 +89,7 @@ TEST(slab_cache, rising_and_falling_use_agrees_with_the_model) {
 
 TEST(slab_cache, after_random_frees_all_empty_slabs_go_back) {
   mete::heap_source source;
-  mete::slab_cache cache({.upstream = &source, .block_bytes = 1024, .max_empty_slabs = 4});
+  mete::slab_cache cache({.upstream = &source, .block_bytes = 1024, .max_empty_bytes = 4 * 32768});
   std::vector<void*> blocks(20'000);
   for (void*& each : blocks)
     each = cache.allocate(1024);
@@ -131,7 +132,7 @@ TEST(slab_cache, no_slabs_are_acquired_while_others_have_room) {
 
 TEST(slab_cache, some_empty_slabs_are_kept) {
   mete::heap_source source;
-  mete::slab_cache cache({.upstream = &source, .block_bytes = 128, .max_empty_slabs = 16});
+  mete::slab_cache cache({.upstream = &source, .block_bytes = 128, .max_empty_bytes = 16 * 16384});
   std::vector<void*> blocks(1000);
   std::size_t acquisitions = 0;
   for (int round = 0; round < 10; ++round) {
@@ -143,6 +144,30 @@ TEST(slab_cache, some_empty_slabs_are_kept) {
       cache.deallocate(each);
   }
   EXPECT_EQ(source.usage().acquisitions, acquisitions);
+}
+
+TEST(slab_cache, what_is_kept_empty_is_counted_in_bytes) {
+  for (const std::size_t bytes : {std::size_t{128}, std::size_t{4096}, std::size_t{65536}}) {
+    constexpr std::size_t max_empty_bytes = 1024 * 1024;
+    mete::slab_cache cache({.block_bytes = bytes, .max_empty_bytes = max_empty_bytes});
+    std::vector<void*> blocks(8 * max_empty_bytes / bytes);
+    for (void*& each : blocks)
+      each = cache.allocate(bytes);
+    for (void* const each : blocks)
+      cache.deallocate(each);
+    EXPECT_LE(cache.usage().reserved_bytes, max_empty_bytes + 2 * cache.slab_bytes());
+    EXPECT_GE(cache.usage().reserved_bytes + 2 * cache.slab_bytes(), max_empty_bytes);
+  }
+}
+
+TEST(slab_cache, large_blocks_do_not_bring_many_along) {
+  for (const std::size_t bytes : {std::size_t{1} << 20, std::size_t{5} << 18}) {
+    const mete::slab_cache cache({.block_bytes = bytes});
+    EXPECT_LE(cache.slab_bytes(), 16 * bytes);
+    const auto at = mete::detail::slab_geometry::of(bytes, 16);
+    EXPECT_GE(at.capacity, 7u);
+    EXPECT_LE((at.slab_bytes - at.capacity * at.block_bytes) * 8, at.slab_bytes);
+  }
 }
 
 TEST(slab_cache, colours_move_the_blocks_of_later_slabs) {

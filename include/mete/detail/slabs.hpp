@@ -117,8 +117,10 @@ struct slab_geometry {
     if (!is_power_of_two(alignment) || alignment > max_block_bytes || block_bytes > max_block_bytes)
       return found;
     found.block_bytes = align_up(std::max(block_bytes, min_block_bytes), alignment);
-    // At least 16 blocks, so that the rest is small; at least 16 KiB, so that slabs are few.
-    const std::size_t blocks = wanted_slab_bytes == 0 ? 16 : 1;
+    // At least 16 KiB, so that slabs are few; at least 16 blocks, so that the rest is small. Of
+    // large blocks 7: they lose an eighth at most, and one of them does not bring 31 along.
+    const std::size_t suitable = found.block_bytes <= max_small_block_bytes ? 16 : 7;
+    const std::size_t blocks = wanted_slab_bytes == 0 ? suitable : 1;
     const std::size_t least = std::bit_ceil(found.begin_for(blocks, alignment, extra) +
                                             blocks * found.block_bytes + gap_bytes);
     const std::size_t wanted = wanted_slab_bytes == 0 ? default_slab_bytes : wanted_slab_bytes;
@@ -131,6 +133,7 @@ struct slab_geometry {
 
 private:
   static constexpr std::size_t default_slab_bytes = 16384;
+  static constexpr std::size_t max_small_block_bytes = 4096;
   static constexpr std::size_t min_block_bytes = default_slab_bytes / max_blocks;
 
   constexpr std::size_t begin_for(std::size_t blocks, std::size_t alignment,
@@ -204,9 +207,9 @@ public:
   const char* check_invariants() const noexcept;
 
 protected:
-  slabs(source* upstream, std::size_t max_empty_slabs, Geometry geometry) noexcept
+  slabs(source* upstream, std::size_t max_empty_bytes, Geometry geometry) noexcept
       : geometry_(geometry), upstream_(upstream != nullptr ? *upstream : default_source()),
-        max_empty_slabs_(max_empty_slabs) {}
+        max_empty_slabs_(max_empty_bytes / geometry_.value.slab_bytes) {}
   ~slabs() = default;
 
   // For the destructor of Self. O(slabs).
