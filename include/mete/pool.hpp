@@ -57,6 +57,7 @@ public:
         upstream_(with.upstream != nullptr ? *with.upstream : default_source()),
         alignment_(std::max(with.alignment, alignof(link))),
         block_bytes_(rounded(with.block_bytes, with.alignment)),
+        hot_sizes_end_(detail::annotating() ? 0 : block_bytes_ + 1),
         first_chunk_bytes_(std::max(with.first_chunk_bytes, block_bytes_)),
         max_chunk_bytes_(std::max(with.max_chunk_bytes, first_chunk_bytes_)),
         next_chunk_bytes_(first_chunk_bytes_) {}
@@ -70,23 +71,20 @@ public:
   // alignment are more than the pool's.
   [[nodiscard]] void* try_allocate(std::size_t size,
                                    std::size_t alignment = default_alignment) noexcept {
-    if (size > block_bytes_ || alignment > alignment_ || !detail::is_power_of_two(alignment))
-        [[unlikely]]
-      return nullptr;
-    if (detail::annotating()) [[unlikely]]
-      return allocate_and_tell(size);
-    return take();
+    link* const block = free_;
+    if (size >= hot_sizes_end_ || alignment > alignment_ || !detail::is_power_of_two(alignment) ||
+        block == nullptr) [[unlikely]]
+      return allocate_slow(size, alignment);
+    free_ = block->next;
+    --free_blocks_;
+    return block;
   }
 
   // O(1). What costs nothing to see is reported: an address outside all chunks, and the block that
   // was freed just before.
   void deallocate(void* block, std::size_t = 0, std::size_t = 0) noexcept {
-    if (detail::address_of(block) - low_ >= range_bytes_) [[unlikely]]
-      report_foreign(block);
-    if (block == free_) [[unlikely]]
-      report_double(block);
-    if (detail::annotating()) [[unlikely]]
-      return tell_and_push(block);
+    if (detail::address_of(block) - low_ >= hot_range_bytes_ || block == free_) [[unlikely]]
+      return deallocate_slow(block);
     push(block);
   }
 
@@ -132,28 +130,36 @@ private:
     return bytes;
   }
 
-  void* take() noexcept {
-    link* const block = free_;
-    if (block == nullptr)
-      return take_fresh();
-    free_ = block->next;
-    --free_blocks_;
-    return block;
-  }
   void push(void* block) noexcept {
     free_ = new (block) link{free_};
     ++free_blocks_;
   }
 
-  [[gnu::noinline]] void* allocate_and_tell(std::size_t size) noexcept {
-    if (free_ != nullptr)
-      detail::own(free_, sizeof(link));
-    void* const block = take();
+  // What has not been taken before, and all that somebody is told of.
+  [[gnu::noinline]] void* allocate_slow(std::size_t size, std::size_t alignment) noexcept {
+    if (size > block_bytes_ || alignment > alignment_ || !detail::is_power_of_two(alignment))
+      return nullptr;
+    void* const block = free_ != nullptr ? pop() : take_fresh();
     if (block != nullptr)
       detail::usable(block, size);
     return block;
   }
-  [[gnu::noinline]] void tell_and_push(void* block) noexcept {
+  void* pop() noexcept {
+    link* const block = free_;
+    free_ = next_of(block);
+    --free_blocks_;
+    return block;
+  }
+
+  // Misuse, and all that somebody is told of.
+  [[gnu::noinline]] void deallocate_slow(void* block) noexcept {
+    if (detail::address_of(block) - low_ >= range_bytes_)
+      report_foreign(block);
+    if (block == free_)
+      report_double(block);
+    tell_and_push(block);
+  }
+  void tell_and_push(void* block) noexcept {
     detail::own(block, sizeof(link));
     push(block);
     detail::unusable(block, block_bytes_);
@@ -216,6 +222,7 @@ private:
     const std::uintptr_t end = std::max(low_ + range_bytes_, begin + memory.size());
     low_ = range_bytes_ == 0 ? begin : std::min(low_, begin);
     range_bytes_ = end - low_;
+    hot_range_bytes_ = detail::annotating() ? 0 : range_bytes_;
   }
 
   [[noreturn, gnu::cold, gnu::noinline]] void report_foreign(const void* block) const noexcept {
@@ -232,12 +239,14 @@ private:
   std::size_t free_blocks_ = 0;
   std::uintptr_t low_ = 0; // all chunks that there were lie in range_bytes_ from here
   std::size_t range_bytes_ = 0;
+  std::size_t hot_range_bytes_ = 0; // the same, or 0: nothing is freed without being told of
   std::byte* cursor_ = nullptr;
   std::byte* end_ = nullptr;
   std::byte* begin_ = nullptr;
   source& upstream_;
   const std::size_t alignment_;
   const std::size_t block_bytes_;
+  const std::size_t hot_sizes_end_; // 0: nothing is allocated without being told of
   const std::size_t first_chunk_bytes_;
   const std::size_t max_chunk_bytes_;
   std::size_t next_chunk_bytes_;
