@@ -198,6 +198,23 @@ public:
     for_each_of(*this, [&](const T* object) { visit(*object); });
   }
 
+  // Destroys those of which `condition(object)` is true, and returns how many. As for_each().
+  template <class Condition>
+  std::size_t erase_if(Condition condition) {
+    std::size_t erased = 0;
+    for_each([&](T& object) {
+      if (condition(std::as_const(object))) {
+        destroy(&object);
+        ++erased;
+      }
+    });
+    return erased;
+  }
+  // Destroys all. Boxes of them must have been released; handles become stale. As for_each().
+  void clear() noexcept {
+    for_each([this](T& object) { destroy(&object); });
+  }
+
   // How many objects live. O(1).
   [[nodiscard]] std::size_t size() const noexcept { return slabs::live_blocks(); }
 

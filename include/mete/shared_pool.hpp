@@ -150,7 +150,9 @@ public:
   // kept in their magazines.
   [[nodiscard]] allocator_usage usage() const noexcept {
     const std::lock_guard locked(mutex_);
-    return {count_live() * block_bytes_, reserved_bytes_, peak_blocks_ * block_bytes_, 0};
+    const std::size_t live = count_live();
+    // Counted while others went on, it may be a little too high.
+    return {live * block_bytes_, reserved_bytes_, std::max(peak_blocks_, live) * block_bytes_, 0};
   }
 
   // What is wrong inside, or nullptr. O(free blocks * log(chunks)). REQUIRES: no thread allocates

@@ -163,6 +163,29 @@ struct node {
   mete::box<node> next;
 };
 
+TEST(object_pool, many_are_destroyed_together) {
+  particle_pool pool({.max_empty_slabs = 0});
+  std::vector<particle_pool::handle> handles;
+  for (int number = 0; number < 1000; ++number)
+    handles.push_back(pool.handle_of(*pool.create(number).release()));
+  EXPECT_EQ(pool.erase_if([](const particle& each) { return each.number % 3 == 0; }), 334u);
+  EXPECT_EQ(pool.size(), 666u);
+  EXPECT_EQ(pool.erase_if([](const particle& each) { return each.number % 3 == 0; }), 0u);
+  for (int number = 0; number < 1000; ++number) {
+    const particle* const found = pool.get(handles[static_cast<std::size_t>(number)]);
+    ASSERT_EQ(found == nullptr, number % 3 == 0);
+    if (found != nullptr) {
+      ASSERT_EQ(found->number, number);
+    }
+  }
+  pool.clear();
+  EXPECT_EQ(pool.size(), 0u);
+  EXPECT_EQ(particle::living, 0);
+  EXPECT_EQ(pool.get(handles[1]), nullptr);
+  EXPECT_EQ(pool.check_invariants(), nullptr);
+  EXPECT_TRUE(pool.create(1));
+}
+
 TEST(object_pool, objects_may_own_objects_of_the_same_pool) {
   mete::object_pool<node> pool;
   {

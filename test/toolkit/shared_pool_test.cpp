@@ -250,7 +250,8 @@ TEST(shared_pool_threads, blocks_of_all_are_freed_by_all) {
         if (step % 777 == 0)
           pool.flush_this_thread();
         if (step % 500 == 0) {
-          EXPECT_LE(pool.usage().used_bytes, pool.usage().peak_bytes);
+          const mete::allocator_usage now = pool.usage();
+          EXPECT_LE(now.used_bytes, now.peak_bytes);
         }
       }
     });
