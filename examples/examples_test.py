@@ -1,15 +1,20 @@
-"""Runs one example briefly in both modes and checks what it prints.
+"""Runs one example briefly in both modes and checks what it prints; servers are talked to.
 
 usage: examples_test.py <example> <command>...
 
 SPDX-License-Identifier: MIT
 """
 
+import contextlib
+import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 
 
 def output_of(command):
@@ -86,6 +91,257 @@ def containers(command):
                 memory, job)
     for wrong in (["--malloc"], ["sort"], ["--on", "paper", "lru"], ["--on"]):
         refused([*command, *wrong], "usage: containers")
+
+
+# --- Servers ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def server(command):
+    """Started on any free port: the process and the port. Then it has to end well by itself."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        yield process, int(found(r"listening on 127\.0\.0\.1:(\d+)", line))
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.last_words = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, process.returncode
+
+
+def connect(port):
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def expect_refusals(command):
+    name = os.path.basename(command[-1])
+    for arguments in (["--what"], ["7x"], [""], ["-1"], ["70000"], ["0", "0"], ["0", "1", "2"]):
+        refused([*command, *arguments], "usage: " + name)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused([*command, port], name, port, "in use", "name another")
+
+
+# --- http -------------------------------------------------------------------------------------------
+
+
+def request(path="/", method="GET", headers="", body=b""):
+    return f"{method} {path} HTTP/1.1\r\nHost: here\r\n{headers}\r\n".encode() + body
+
+
+def form(body, length=None):
+    headers = f"Content-Length: {len(body) if length is None else length}\r\n"
+    return request("/form", "POST", headers, body)
+
+
+def answer_of(stream, has_body=True):
+    """The status, the headers and the body of the next answer; None: there is none."""
+    line = stream.readline()
+    if not line:
+        return None
+    headers = {}
+    while (header := stream.readline()) != b"\r\n":
+        name, value = header.decode().rstrip("\r\n").split(": ", 1)
+        headers[name] = value
+    body = stream.read(int(headers["Content-Length"])) if has_body else b""
+    headers.pop("Date", None)
+    return int(line.split()[1]), headers, body
+
+
+def ask(port, *parts, count=1, has_body=True):
+    """The answers to what is sent, part by part, on one connection."""
+    with connect(port) as connection, connection.makefile("rb") as stream:
+        for part in parts:
+            connection.sendall(part)
+        return [answer_of(stream, has_body) for _ in range(count)]
+
+
+def http_answers(port):
+    """All kinds of requests; returns what was answered, without dates."""
+    answers = []
+
+    def expect(status, *parts, count=1, has_body=True):
+        got = ask(port, *parts, count=count, has_body=has_body)
+        assert [each and each[0] for each in got] == [status] * count, (status, parts, got)
+        answers.extend(got)
+        return got[0]
+
+    page = expect(200, request("/?name=A%26B+%3C&from=40&count=3", headers="User-Agent: me\r\n"))
+    assert b"Welcome, A&#38;B &#60;, with your me!" in page[2], page
+    assert page[2].count(b"<tr>") == 3 and b"/things/42" in page[2], page
+    head = expect(200, request("/?count=3&name=x", "HEAD"), has_body=False)
+    assert int(head[1]["Content-Length"]) == len(expect(200, request("/?count=3&name=x"))[2])
+    fields = {"name": 'a "b" \\ & = % \n', "much": "x" * 60_000, "": "empty"}
+    text = "&".join(f"{key}={''.join(f'%{ord(c):02x}' if c != 'x' else c for c in value)}"
+                    for key, value in fields.items())
+    got = expect(200, request("/form?step=2", "POST", f"content-length: {len(text)}\r\n",
+                              text.encode()))
+    assert json.loads(got[2]) == {**fields, "step": "2"}
+    assert json.loads(expect(200, form(b""))[2]) == {}
+
+    assert expect(405, request("/", "PUT"))[1]["Allow"] == "GET, HEAD"
+    assert expect(405, request("/form"))[1]["Allow"] == "POST"
+    expect(404, request("/nothing"))
+    for wrong in (b"\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/3\r\nHost: a\r\n\r\n",
+                  b"GET x HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
+                  request(headers="Host: twice\r\n"), request(headers="no colon\r\n"),
+                  request(headers=": none\r\n"), request(headers="a b: c\r\n"),
+                  request(headers="a: \x01\r\n"), request(headers=" folded: x\r\n"),
+                  request("/?a=%4"), request("/?a=%zz"), form(b"x", "-1"), form(b"x", "1x"),
+                  form(b"x", ""), request(headers="Content-Length: 1\r\nContent-Length: 1\r\n")):
+        got = expect(400, wrong)
+        assert got[1]["Connection"] == "close", got
+    expect(400, form(b"a=%"))
+    expect(501, request("/form", "POST", "Transfer-Encoding: chunked\r\n", b"0\r\n\r\n"))
+
+    # Limits: just within, just beyond, and while the client is still sending.
+    expect(200, form(b"a=" + b"x" * 65534))
+    expect(413, form(b"a=" + b"x" * 65535))
+    expect(413, form(b"x" * 500_000))
+    expect(413, form(b"", "99999999999999999999999"))
+    room = 8192 - len(request(headers="A: \r\n"))
+    expect(200, request(headers=f"A: {'x' * room}\r\n"))
+    expect(431, request(headers=f"A: {'x' * (room + 1)}\r\n"))
+    expect(431, b"x" * 200_000)
+
+    # One byte at a time; many at once; the connection's end.
+    whole = form(b"a=1&b=2")
+    expect(200, *(whole[i:i + 1] for i in range(len(whole))))
+    got = ask(port, b"".join(request(f"/?from={i}&count={i % 5}") for i in range(500)), count=500)
+    assert [each[2].count(b"<tr>") for each in got] == [i % 5 for i in range(500)]
+    assert all(f"/things/{i}\"".encode() in each[2] for i, each in enumerate(got) if i % 5)
+    answers += got
+    got = ask(port, request(headers="Connection: Close\r\n") + request(), count=2)
+    assert got[0][1]["Connection"] == "close" and got[1] is None, got
+    got = ask(port, b"GET / HTTP/1.0\r\n\r\n", count=2)
+    assert got[0][0] == 200 and got[1] is None, got
+    got = ask(port, b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" * 2, count=2)
+    assert got[1][1]["Connection"] == "keep-alive", got
+
+    # Who sends and does not read is not read from either; nothing is lost.
+    with connect(port) as connection, connection.makefile("rb") as stream:
+        sender = threading.Thread(target=connection.sendall,
+                                  args=[b"".join(request(f"/?count=100&from={i}")
+                                                 for i in range(2000))])
+        sender.start()
+        for i in range(2000):
+            assert f"/things/{i + 99}\"".encode() in answer_of(stream)[2]
+        sender.join()
+        connection.shutdown(socket.SHUT_WR)
+        assert answer_of(stream) is None
+
+    for end in range(0, len(whole), 3): # clients that go away
+        with connect(port) as connection:
+            connection.sendall(whole[:end])
+    with connect(port) as connection:
+        connection.sendall(request("/?count=100") * 300)
+    return answers
+
+
+def http(command):
+    """Both modes give the same answers, to bad input too; at the end nothing is lost or left."""
+    answers = []
+    for mode in ([], ["--malloc"]):
+        for threads in (1, 3):
+            with server([*command, *mode, "0", str(threads)]) as (process, port):
+                answers.append(http_answers(port))
+                idle, half, pressed = (connect(port) for _ in range(3))
+                half.sendall(form(b"a=1")[:-2])
+                pressed.sendall(request("/?count=100") * 100)
+                for each in (idle, half): # both are known to a thread
+                    assert ask(port, request())[0][0] == 200
+                process.send_signal(signal.SIGTERM)
+                with idle.makefile("rb") as stream:
+                    assert stream.read() == b"", "an idle connection is closed"
+                half.sendall(b"=1")
+                with half.makefile("rb") as stream:
+                    status, headers, body = answer_of(stream)
+                    assert (status, headers["Connection"]) == (200, "close"), headers
+                    assert json.loads(body) == {"a": "1"}, body
+                with pressed.makefile("rb") as stream:
+                    assert answer_of(stream)[0] == 200
+                for each in (idle, half, pressed):
+                    each.close()
+            ends = re.findall(r"(\d+) requests answered, (\d+) buffers left", process.last_words)
+            assert len(ends) == threads and all(left == "0" for _, left in ends), ends
+    assert all(each == answers[0] for each in answers)
+    expect_refusals(command)
+
+
+# --- chat -------------------------------------------------------------------------------------------
+
+
+def chat_lines(port):
+    """What two members and a stranger are told."""
+    with contextlib.ExitStack() as stack:
+        anna, berta, carl = (stack.enter_context(connect(port)) for _ in range(3))
+        of_anna, of_berta, of_carl = (stack.enter_context(each.makefile("r"))
+                                      for each in (anna, berta, carl))
+
+        def expect(stream, line):
+            got = stream.readline()
+            assert got == line + "\n", (line, got)
+
+        anna.sendall(b"join tea anna\r\n")
+        expect(of_anna, "* anna joins tea")
+        berta.sendall(b"jo")
+        berta.sendall(b"in tea berta\n\n")
+        for stream in (of_anna, of_berta):
+            expect(stream, "* berta joins tea")
+        anna.sendall(b"say  hello \t there \nsay again\nwhat\nsay\njoin\n")
+        for line in ("anna: hello there", "anna: again"):
+            expect(of_anna, line)
+            expect(of_berta, line)
+        for _ in range(3):
+            assert of_anna.readline().startswith("! not understood: join ROOM NAME")
+        carl.sendall(b"say before joining\njoin milk " + b"x" * 33 + b"\n")
+        for _ in range(2):
+            assert of_carl.readline().startswith("! not understood")
+        carl.sendall(b"say " + b"x" * 397 + b"\njoin milk carl\nsay " + b"x" * 396 + b"\n")
+        assert of_carl.readline().startswith("! the line is not sent")
+        expect(of_carl, "* carl joins milk")
+        expect(of_carl, "carl: " + "x" * 396)
+        anna.sendall(b"join milk anna\n") # leaves the other
+        expect(of_anna, "* anna joins milk")
+        expect(of_carl, "* anna joins milk")
+        berta.sendall(b"say alone\nquit\nsay no more\n")
+        expect(of_berta, "berta: alone")
+        assert of_berta.read() == ""
+        carl.sendall(b"x" * 401) # a line without an end
+        assert of_carl.read() == ""
+        anna.sendall(b"say the last")
+        anna.shutdown(socket.SHUT_WR)
+        assert of_anna.read() == ""
+
+
+def chat(command):
+    """Messages arrive in order at every member, and the same in both modes; none is left."""
+    load = os.path.join(os.path.dirname(command[-1]), "chat_load")
+    sums = []
+    for mode in ([], ["--malloc"]):
+        for readers in (1, 3):
+            with server([*command, *mode, "0", str(readers)]) as (process, port):
+                chat_lines(port)
+                talk = output_of([*command[:-1], load, str(port), "40", "3", "100"])
+                sums.append(found(r"checksum (\d+)", talk))
+                for _ in range(20): # members that do not listen, and go
+                    with connect(port) as silent:
+                        silent.sendall(b"join noise x\n" + b"say louder\n" * 500)
+                stay = connect(port)
+                stay.sendall(b"join tea late\nsay bye\n")
+                stay.recv(1)
+                process.send_signal(signal.SIGTERM)
+                stay.makefile("r").read() # closed by the server
+            assert found(r" (\d+) left", process.last_words) == "0", process.last_words
+    assert len(set(sums)) == 1, sums
+    expect_refusals(command)
+    refused([*command[:-1], load, "1", "0"], "usage: chat_load")
+    refused([*command[:-1], load, "1"], "chat_load: cannot connect to port 1", "start chat")
 
 
 globals()[sys.argv[1]](sys.argv[2:])
