@@ -270,7 +270,18 @@ def http(command):
             ends = re.findall(r"(\d+) requests answered, (\d+) buffers left", process.last_words)
             assert len(ends) == threads and all(left == "0" for _, left in ends), ends
     assert all(each == answers[0] for each in answers)
+    idle_connections_hold_no_buffer(command)
     expect_refusals(command)
+
+
+def idle_connections_hold_no_buffer(command):
+    with server([*command, "0"]) as (process, port), contextlib.ExitStack() as stack:
+        for _ in range(400):
+            connection = stack.enter_context(connect(port))
+            connection.sendall(request())
+            assert answer_of(stack.enter_context(connection.makefile("rb")))[0] == 200
+    peak = int(found(r" (\d+) KiB at most", process.last_words))
+    assert 16 <= peak < 400 * 16 / 2, peak
 
 
 # --- chat -------------------------------------------------------------------------------------------
@@ -319,6 +330,21 @@ def chat_lines(port):
         assert of_anna.read() == ""
 
 
+def backlog_comes_whole(port):
+    """More than the sockets hold, to a client that reads late: sent in pieces, and all of it."""
+    count, words = 15_000, "w" * 380
+    with socket.socket() as late:
+        late.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        late.connect(("127.0.0.1", port))
+        late.sendall(b"join queue late\n")
+        late.sendall("".join(f"say {i} {words}\n" for i in range(count)).encode())
+        with late.makefile("r") as stream:
+            assert stream.readline() == "* late joins queue\n"
+            for i in range(count):
+                got = stream.readline()
+                assert got == f"late: {i} {words}\n", (i, got)
+
+
 def chat(command):
     """Messages arrive in order at every member, and the same in both modes; none is left."""
     load = os.path.join(os.path.dirname(command[-1]), "chat_load")
@@ -327,6 +353,7 @@ def chat(command):
         for readers in (1, 3):
             with server([*command, *mode, "0", str(readers)]) as (process, port):
                 chat_lines(port)
+                backlog_comes_whole(port)
                 talk = output_of([*command[:-1], load, str(port), "40", "3", "100"])
                 sums.append(found(r"checksum (\d+)", talk))
                 for _ in range(20): # members that do not listen, and go

@@ -59,7 +59,8 @@ public:
         return now_ - each.second.active > (stopping_ ? stop_limit : idle_limit);
       });
     }
-    std::printf("http: %zu requests answered, %zu buffers left\n", answered_, memory_.left());
+    std::printf("http: %zu requests answered, %zu buffers left, %zu KiB at most\n", answered_,
+                memory_.buffers(), memory_.peak_bytes() >> 10);
   }
 
 private:
@@ -143,15 +144,13 @@ private:
   }
 
   bool receive(session& of) {
-    ssize_t got = 1;
-    if (of.unread.size() < max_header_bytes) { // else there is enough to go on with
-      char* const input = of.memory.input();
-      char* const end = std::copy(of.unread.begin(), of.unread.end(), input);
-      got = recv(of.socket, end, static_cast<std::size_t>(input + buffer_bytes - end), 0);
-      if (got < 0 && errno != EAGAIN)
-        return false;
-      of.unread = {input, end + std::max<ssize_t>(got, 0)};
-    }
+    char* const input = of.memory.input(); // never full: a whole one holds an end of a header
+    char* const end = std::copy(of.unread.begin(), of.unread.end(), input);
+    const ssize_t got =
+        recv(of.socket, end, static_cast<std::size_t>(input + buffer_bytes - end), 0);
+    if (got < 0 && errno != EAGAIN)
+      return false;
+    of.unread = {input, end + std::max<ssize_t>(got, 0)};
     while (!of.over && of.unsent.empty() && answer_next(of))
       if (!send_rest(of))
         return false;

@@ -47,7 +47,8 @@ struct toolkit {
     mete::connection_buffer input_;
   };
 
-  std::size_t left() const { return memory.buffers(); }
+  std::size_t buffers() const { return memory.buffers(); }
+  std::size_t peak_bytes() const { return memory.usage().peak_bytes; }
 
   mete::connection_memory memory{
       {.name = "http", .buffer_bytes = buffer_bytes, .limit_bytes = std::size_t{256} << 20}};
@@ -72,7 +73,8 @@ struct heap {
     std::unique_ptr<char[]> input_;
   };
 
-  static std::size_t left() { return 0; }
+  static std::size_t buffers() { return 0; } // nobody knows
+  static std::size_t peak_bytes() { return 0; }
 };
 
 #endif

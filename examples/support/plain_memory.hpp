@@ -20,9 +20,7 @@ public:
 private:
   // For types whose alignment is no more than malloc's own: all that the examples have.
   void* do_allocate(std::size_t bytes, std::size_t) override { return operator new(bytes); }
-  void do_deallocate(void* block, std::size_t bytes, std::size_t) override {
-    operator delete(block, bytes);
-  }
+  void do_deallocate(void* block, std::size_t, std::size_t) override { operator delete(block); }
   bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
     return this == &other;
   }
