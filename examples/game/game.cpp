@@ -26,10 +26,10 @@
 #include <string_view>
 #include <vector>
 
+#include "../support/plain_memory.hpp"
 #include <mete/adapt.hpp>
 #include <mete/frame.hpp>
 #include <mete/object_pool.hpp>
-#include <mete/source.hpp>
 
 static std::size_t calls_of_new = 0;
 
@@ -214,7 +214,7 @@ void play(std::size_t frames, bool on_malloc) {
   mete::heap_source memory;
   mete::frame_arena<2> arena({.name = "frame", .upstream = &memory, .first_chunk_bytes = 16 << 20});
   mete::resource_ref in_arena(arena);
-  game<Objects> running(memory, on_malloc ? std::pmr::new_delete_resource() : &in_arena);
+  game<Objects> running(memory, on_malloc ? plain_memory::get() : &in_arena);
   std::vector<double> times(frames); // in ms
   std::size_t allocations = 0;       // in the frames after the first two, which warm the arena
   for (std::size_t i = 0; i < frames; ++i) {
@@ -228,10 +228,10 @@ void play(std::size_t frames, bool on_malloc) {
   }
   allocations = calls_of_new + memory.usage().acquisitions - allocations;
   std::sort(times.begin(), times.end());
-  std::printf("checksum %llu\nallocations in frames: %zu\n",
-              static_cast<unsigned long long>(running.checksum()), allocations);
-  std::printf("metric median_frame_ms %.3f\nmetric worst_frame_ms %.3f\n", times[frames / 2],
-              times.back());
+  std::printf("checksum %ju\n", std::uintmax_t{running.checksum()});
+  std::printf("allocations in frames: %zu\n", allocations);
+  std::printf("metric median_frame_ms %.3f\n", times[frames / 2]);
+  std::printf("metric worst_frame_ms %.3f\n", times.back());
 }
 
 } // namespace
@@ -240,7 +240,7 @@ void play(std::size_t frames, bool on_malloc) {
 int main(int count, char** arguments) {
   const bool on_malloc = count > 1 && std::string_view(arguments[1]) == "--malloc";
   const int first = on_malloc ? 2 : 1;
-  const int frames = count > first ? std::atoi(arguments[first]) : 1800; // half a minute
+  const int frames = count > first ? std::atoi(arguments[first]) : 1800;
   if (frames < 3 || count > first + 1) {
     std::fprintf(stderr, "usage: game [--malloc] [frames]\n");
     return 2;
