@@ -47,7 +47,8 @@ struct slab_orders {
   }
   void end(order* which) { cache.deallocate(which, sizeof(order), alignof(order)); }
 
-  mete::slab_cache cache{{.name = "orders", .block_bytes = sizeof(order)}};
+  mete::slab_cache cache{
+      {.name = "orders", .block_bytes = sizeof(order), .max_empty_bytes = 256 << 10}};
 };
 
 struct heap_orders {
