@@ -7,7 +7,6 @@
 #include "process.hpp"
 
 #include <malloc.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <thread>
 
@@ -15,14 +14,6 @@ namespace {
 
 int mistakes = 0;
 alignas(64) char static_data[256] = "not a block";
-
-// What is misused and what flushes must meet in one cache, also where that is a processor's.
-void stay_on_one_processor() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(static_cast<std::size_t>(sched_getcpu()), &set);
-  sched_setaffinity(0, sizeof set, &set);
-}
 
 // Runs `misuse(address)` in a child; the report must name `address`.
 void expect_abort(const char* name, void* address, void (*misuse)(void*)) {
@@ -206,7 +197,8 @@ int main() {
   if (!require_mete()) {
     check_skip("what misuse leads to is each allocator's own; this is about mete");
   }
-  stay_on_one_processor();
+  // What is misused and what flushes must meet in one cache, also where that is a processor's.
+  stay_on_this_processor();
   not_a_block();
   inside_a_block();
   freed_twice();

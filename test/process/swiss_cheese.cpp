@@ -5,19 +5,9 @@
 // SPDX-License-Identifier: MIT
 #include "process.hpp"
 
-#include <sched.h>
-
-// The holes of a processor's heap (option cpu_caches) are filled by threads on that processor.
-static void stay_on_this_processor() {
-  cpu_set_t only;
-  CPU_ZERO(&only);
-  CPU_SET(static_cast<std::size_t>(sched_getcpu()), &only);
-  CHECK(sched_setaffinity(0, sizeof only, &only) == 0);
-}
-
 int main() {
   require_mete();
-  stay_on_this_processor();
+  stay_on_this_processor(); // whose heap is to fill its holes
   constexpr std::size_t count = 100000;
   constexpr std::size_t size = 1000;
   static unsigned char* blocks[count];

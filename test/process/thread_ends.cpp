@@ -41,12 +41,16 @@ void blocks_of_dead_threads() {
 // Three threads free shares of main's blocks and end at once: what is in their outboxes must get
 // home. Main then reuses it: without delivery each round would cost 20 MiB more.
 void full_outboxes() {
+  stay_on_this_processor();
   std::size_t after_first = 0;
   for (int round = 0; round < 20; ++round) {
     allocate_blocks();
     std::thread threads[3];
     for (std::size_t i = 0; i < 3; ++i) {
-      threads[i] = std::thread(free_blocks, i, std::size_t{3});
+      threads[i] = std::thread([i] {
+        go_to_any_processor();
+        free_blocks(i, 3);
+      });
     }
     for (std::thread& thread : threads) {
       thread.join();
@@ -58,6 +62,7 @@ void full_outboxes() {
   printf("full outboxes: resident %zu KiB, then %zu KiB\n", after_first / kib,
          resident_bytes() / kib);
   CHECK_LE(resident_bytes(), after_first + 8 * mib);
+  go_to_any_processor();
 }
 
 std::atomic<int> detached_done{0};

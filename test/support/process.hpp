@@ -11,6 +11,7 @@
 #include <csignal>
 #include <ctime>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -66,6 +67,24 @@ inline std::size_t virtual_bytes() {
 
 inline long long thread_count() {
   return read_figure("/proc/self/status", "\nThreads:");
+}
+
+// With caches per processor (option cpu_caches) a heap belongs to a processor, not to a thread: a
+// thread that the scheduler moves leaves what it freed behind, and fills another heap. Tests that
+// measure whether one heap is reused stay where they are; the threads that they start stay there
+// too, but for those that go anywhere.
+inline void stay_on_this_processor() {
+  cpu_set_t only;
+  CPU_ZERO(&only);
+  CPU_SET(static_cast<std::size_t>(sched_getcpu()), &only);
+  CHECK_EQ(sched_setaffinity(0, sizeof only, &only), 0);
+}
+
+// The kernel leaves out the processors that this process may not use.
+inline void go_to_any_processor() {
+  cpu_set_t all;
+  std::memset(&all, 0xff, sizeof all);
+  CHECK_EQ(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
 struct child_result {
