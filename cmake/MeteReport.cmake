@@ -44,7 +44,7 @@ endfunction()
 function(mete_add_report target)
   mete_npm_folder(report inputs
     build.mjs report.html report.css
-    appearance.js canvas.js data.js dom.js format.js frame.js labels.js overview.js
+    appearance.js canvas.js curves.js data.js dom.js format.js frame.js labels.js overview.js
     overview_plots.js page.js plots.js table.js theme.js workload.js)
   set(folder "${CMAKE_CURRENT_BINARY_DIR}/report")
   add_custom_command(OUTPUT "${folder}/page.html"

@@ -81,6 +81,7 @@ void grow_buffer(std::size_t mebibytes) {
 int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const std::uint64_t rounds = arguments.number("--rounds", 4, 1);
+  const std::size_t buffer = arguments.number("--buffer-mebibytes", 128, 64);
   const std::uint64_t seed = arguments.number("--seed", 1, 1);
   arguments.finish();
 
@@ -89,7 +90,7 @@ int main(int argc, char** argv) {
     grow_vectors(200, 20'000, random);
     grow_vectors(20'000, 60, random);
     append_strings(5'000, 200, random);
-    grow_buffer(128);
+    grow_buffer(buffer);
   }
   return 0;
 }

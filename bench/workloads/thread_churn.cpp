@@ -37,7 +37,7 @@ void allocate_blocks(std::uint64_t seed, void** kept) {
 int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const unsigned at_once = arguments.threads(4);
-  const std::uint64_t total = arguments.number("--total", 60'000, 8'000);
+  const std::uint64_t total = arguments.number("--total", 60'000, 5'000);
   const std::uint64_t seed = arguments.number("--seed", 1, 1);
   arguments.finish();
 

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 import {figure} from "./canvas.js";
+import {curveFigures} from "./curves.js";
 import {allocators, firstName, isClear, report} from "./data.js";
 import {element, scrollBox, unbroken} from "./dom.js";
 import {ratioText} from "./format.js";
@@ -96,6 +97,7 @@ export function overview() {
         : "",
       contents(),
     ),
+    ...curveFigures(),
     ...(hasRatios() ? ratioFigures(first) : []),
   );
 }

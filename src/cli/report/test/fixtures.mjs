@@ -296,3 +296,25 @@ export function many(count = 45) {
     })),
   );
 }
+
+// Two curves, the points of one out of order, and workloads that are none.
+export function curves() {
+  const times = (factor, whats, metrics) =>
+    whats.map(({name, time, memory}) => ({
+      name,
+      time: time * factor,
+      memory: memory * Math.sqrt(factor),
+      metrics: metrics && {pair: time * factor * 10},
+    }));
+  const point = (name, factor, metrics) =>
+    workloadOf(name, "Nothing to say.", times(factor, [glibc, mete], metrics), {
+      seed: factor,
+      metric: metrics && {pattern: "^metric (.+) ([0-9.]+)$", better: "lower"},
+    });
+  return reportOf("cost as it grows", "Cost grows.", [
+    ...[16, 1, 2, 4, 8].map((threads) => point(`threads=${threads}`, threads)),
+    ...[1, 4, 16].map((size) => point(`size=${size}KiB`, size, true)),
+    point("size=1MiB", 20, true),
+    point("server", 1),
+  ]);
+}

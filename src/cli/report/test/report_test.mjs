@@ -277,6 +277,40 @@ pageTest(
   },
 );
 
+pageTest("points of a curve are drawn as one", "curves", {}, async (page) => {
+  const overview = page.locator("#overview");
+  const titles = await overview.locator("figcaption strong").allTextContents();
+  assert.deepEqual(titles.slice(0, 4), [
+    "Time against threads",
+    "Peak memory against threads",
+    "pair against size",
+    "Peak memory against size",
+  ]);
+  const drawn = (title) => overview.locator("figure", {hasText: title}).locator("svg").first();
+  const time = drawn("Time against threads");
+  assert.equal(await time.locator(".curves > *").count(), 2);
+  assert.equal(await time.locator(".curve-points > *").count(), 10);
+  assert.equal(await time.locator(".curve-spans > *").count(), 10);
+  assert.equal(await drawn("pair against size").locator(".curve-points > *").count(), 6);
+  assert.match(await time.getAttribute("aria-label"), /glibc: 1\.\d+\ss at 1, 19\.?\d*\ss at 16;/);
+
+  // From left to right, equally far apart where the numbers double, and the slower one higher.
+  const centres = await time.locator(".curve-points > *").evaluateAll((all) =>
+    all.map((each) => {
+      const {x, y, width, height} = each.getBoundingClientRect();
+      return {x: x + width / 2, y: y + height / 2};
+    }),
+  );
+  const [glibc, mete] = [centres.slice(0, 5), centres.slice(5)];
+  const steps = glibc.slice(1).map(({x}, index) => x - glibc[index].x);
+  assert.ok(
+    steps.every((step) => step > 20 && Math.abs(step - steps[0]) < 1.5),
+    `${steps}`,
+  );
+  assert.ok(glibc.every(({y}, index) => y < mete[index].y));
+  await screenshot(page, "curves");
+});
+
 pageTest("one run of each", "oneRun", {}, async (page, data) => {
   await assertDrawn(page.locator(".workload"), data.workloads[0]);
   assert.equal(await page.locator(".figures small", {hasText: "too few runs"}).count(), 9);
