@@ -301,7 +301,7 @@ pageTest("points of a curve are drawn as one", "curves", {}, async (page) => {
       return {x: x + width / 2, y: y + height / 2};
     }),
   );
-  const [glibc, mete] = [centres.slice(0, 5), centres.slice(5)];
+  const [glibc, mete] = [0, 1].map((which) => centres.filter((_, index) => index % 2 === which));
   const steps = glibc.slice(1).map(({x}, index) => x - glibc[index].x);
   assert.ok(
     steps.every((step) => step > 20 && Math.abs(step - steps[0]) < 1.5),
