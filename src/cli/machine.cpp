@@ -7,28 +7,25 @@
 #include <ctime>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <fstream>
-#include <iterator>
 #include <sched.h>
+#include <string_view>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 namespace mete::cli {
 namespace {
 
-std::string read_line(const char* path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
+std::string first_line(const char* path) {
+  const std::string text = text_of_file(path);
+  return text.substr(0, text.find('\n'));
 }
 
-std::string behind(const char* path, const std::string& key) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);)
+std::string behind(const char* path, std::string_view key) {
+  const std::string text = text_of_file(path);
+  for (const std::string_view line : lines_of(text))
     if (line.starts_with(key))
       if (const std::size_t colon = line.find(": "); colon != line.npos)
-        return line.substr(colon + 2);
+        return std::string(line.substr(colon + 2));
   return {};
 }
 
@@ -58,17 +55,17 @@ std::vector<std::pair<std::string, std::string>> machine_facts() {
   ::uname(&system);
   add("CPU", behind("/proc/cpuinfo", "model name"));
   add("cores", usable_cpus());
-  add("governor", read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
+  add("governor", first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
   add("memory",
       fmt::format("{} MiB", ::sysconf(_SC_PHYS_PAGES) / 1024 * (::sysconf(_SC_PAGESIZE) / 1024)));
   add("kernel", fmt::format("{} {}", system.release, system.machine));
-  add("huge pages", read_line("/sys/kernel/mm/transparent_hugepage/enabled"));
+  add("huge pages", first_line("/sys/kernel/mm/transparent_hugepage/enabled"));
   const cgroup_limits limits = read_cgroup(text_of_file("/proc/self/cgroup"));
   if (limits.memory_max_bytes)
     add("cgroup memory", fmt::format("{} MiB", *limits.memory_max_bytes >> 20));
   if (limits.processors)
     add("cgroup CPU", fmt::format("{:.4g} processors", *limits.processors));
-  add("load", read_line("/proc/loadavg"));
+  add("load", first_line("/proc/loadavg"));
   return facts;
 }
 

@@ -327,12 +327,16 @@ std::size_t release_empty_regions() {
     const std::size_t reserved = reserved_bytes(r.reserved_units);
     r.committed_units.store(0, std::memory_order_release);
     r.base_address.store(nullptr, std::memory_order_release);
+    if (!os::release(begin, reserved)) { // one mapping more than the process may have
+      r.base_address.store(begin, std::memory_order_release);
+      r.committed_units.store(committed, std::memory_order_release);
+      continue;
+    }
     r.units.initialise(nullptr, nullptr, 0);
     r.pages.initialise(nullptr, nullptr, 0);
     r.table_bytes = 0;
     r.reserved_units = 0;
-    if (os::release(begin, reserved))
-      bytes += reserved;
+    bytes += reserved;
   }
   note_dirty_bytes();
   return bytes;

@@ -226,6 +226,17 @@ TEST_F(region_test, threads_get_different_units_while_others_purge) {
 
   REQUIRE(release_empty_regions() == 0);
   release_units(in_second.begin, 40);
+#if defined(METE_FAULT_INJECTION)
+  // What cannot be unmapped stays a region, whose memory is used again.
+  options.fail_os_call.store(static_cast<long long>(os::counted_calls()) + 1);
+  options.fail_os_calls.store(1);
+  REQUIRE(release_empty_regions() == 0);
+  options.fail_os_call.store(0);
+  REQUIRE(regions_in_use().regions == 3 && regions_in_use().reserved_bytes == reserved);
+  REQUIRE(allocate_units(40, some_tag, nullptr).begin == in_second.begin);
+  release_units(in_second.begin, 40);
+  check_region_invariants();
+#endif
   REQUIRE(release_empty_regions() > 4 * MiB);
   REQUIRE(locate(in_second.begin).tag == nullptr);
   REQUIRE(regions_in_use().regions == 2);
