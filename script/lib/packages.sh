@@ -45,6 +45,7 @@ packages_test=(
 )
 
 packages_all_tests=(
+  clang-19 # the newest in Debian 12: the toolkit's headers are compiled by users' compilers
   nginx-light postgresql wrk apache2-utils
   g++-aarch64-linux-gnu qemu-user
   libtcmalloc-minimal4 libtbbmalloc2

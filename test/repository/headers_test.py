@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Every public header compiles alone and twice: *.h as C99 and as C++20, *.hpp as C++20, without a
-warning, and without the C++ standard library where it is a *.h. All *.hpp compile together, by GCC
-and Clang where they are installed, with and without exceptions and RTTI.
+warning, and without the C++ standard library where it is a *.h. All *.hpp compile together, by GCC,
+Clang and Clang 19 where they are installed, with and without exceptions and RTTI. With --all, each
+of them does so alone, too (minutes).
 
-Usage: headers_test.py <include folder> <C compiler> <C++ compiler>
+Usage: headers_test.py <include folder> <C compiler> <C++ compiler> [--all]
 SPDX-License-Identifier: MIT
 """
 import re
@@ -47,18 +48,24 @@ def left_out(include):
     return sorted({header.name for header in folder.glob("*.hpp")} - included - {"toolkit.hpp"})
 
 
-def faults_together(include, cpp_compiler):
-    compilers = {shutil.which(name) for name in (cpp_compiler, "g++", "clang++")} - {None}
-    for compiler in sorted(compilers):
+def faults_by_all_compilers(include, cpp_compiler, headers):
+    """Of those that are installed; each header alone."""
+    names = (cpp_compiler, "g++", "clang++", "clang++-19")
+    for compiler in sorted({shutil.which(name) for name in names} - {None}):
         for options in ([], EMBEDDED):
-            text = "#include <mete/toolkit.hpp>\n"
-            said = compile_text(compiler, [*CPP, *options], include, text)
-            if said:
-                yield f"{compiler} {' '.join(options)}: {said}"
+            for name in headers:
+                said = compile_text(compiler, [*CPP, *options], include, f"#include <{name}>\n")
+                if said:
+                    yield f"{name} by {compiler} {' '.join(options)}: {said}"
+
+
+def faults_together(include, cpp_compiler):
+    return faults_by_all_compilers(include, cpp_compiler, ["mete/toolkit.hpp"])
 
 
 class HeadersTest(unittest.TestCase):
     include = c_compiler = cpp_compiler = None
+    all_alone = False
 
     def test_every_header_compiles_alone(self):
         self.assertTrue((self.include / "mete/mete.h").is_file(), f"no mete.h in {self.include}")
@@ -68,6 +75,14 @@ class HeadersTest(unittest.TestCase):
     def test_the_toolkit_compiles_together(self):
         self.assertEqual(left_out(self.include), [])
         found = list(faults_together(self.include, self.cpp_compiler))
+        self.assertEqual(found, [], "\n" + "\n".join(found))
+
+    def test_every_header_of_the_toolkit_compiles_alone_by_all_compilers(self):
+        if not self.all_alone:
+            self.skipTest("long: only with --all")
+        headers = sorted(str(header.relative_to(self.include))
+                         for header in (self.include / "mete").rglob("*.hpp"))
+        found = list(faults_by_all_compilers(self.include, self.cpp_compiler, headers))
         self.assertEqual(found, [], "\n" + "\n".join(found))
 
     def test_faults_of_the_toolkit_are_found(self):
@@ -97,8 +112,9 @@ class HeadersTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit("usage: headers_test.py <include folder> <C compiler> <C++ compiler>")
+    if len(sys.argv) not in (4, 5) or sys.argv[4:] not in ([], ["--all"]):
+        sys.exit("usage: headers_test.py <include folder> <C compiler> <C++ compiler> [--all]")
     HeadersTest.include = Path(sys.argv[1])
-    HeadersTest.c_compiler, HeadersTest.cpp_compiler = sys.argv[2:]
+    HeadersTest.c_compiler, HeadersTest.cpp_compiler = sys.argv[2:4]
+    HeadersTest.all_alone = len(sys.argv) == 5
     unittest.main(argv=sys.argv[:1], verbosity=2)
