@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <new>
 #include <string_view>
 #include <vector>
 
@@ -43,9 +42,9 @@ struct order {
 struct slab_orders {
   template <class... Arguments>
   order* make(Arguments... arguments) {
-    return new (cache.allocate(sizeof(order), alignof(order))) order{arguments...};
+    return mete::create<order>(cache, arguments...);
   }
-  void end(order* which) { cache.deallocate(which, sizeof(order), alignof(order)); }
+  void end(order* which) { mete::destroy(cache, which); }
 
   mete::slab_cache cache{
       {.name = "orders", .block_bytes = sizeof(order), .max_empty_bytes = 256 << 10}};

@@ -14,7 +14,11 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <memory>
+#include <type_traits>
+#include <utility>
 
+#include <mete/detail/construct.hpp>
 #include <mete/error.hpp>
 
 namespace mete {
@@ -83,6 +87,49 @@ protected:
 private:
   const char* name_;
 };
+
+namespace detail {
+
+// Without a word to what lives in them.
+// clang-format off
+template <class A>
+concept ends_blocks_together =
+    requires(A& a) { a.reset(); } || requires(A& a) { a.template make<int>(); };
+// clang-format on
+
+} // namespace detail
+
+// A T in memory of any allocator, until destroy(). If the constructor throws, the block goes back.
+// Throws mete::out_of_memory, and what the constructor throws.
+//
+//   session* one = mete::create<session>(sessions, socket);
+//   mete::destroy(sessions, one);
+//
+// Where blocks end together, by reset() or next_frame(), nobody would run their destructors: a T
+// that needs its own is refused there. (arena and frame_arena have make(), which sees to it.)
+template <class T, allocator A, class... Arguments>
+[[nodiscard]] T* create(A& in, Arguments&&... arguments) {
+  static_assert(std::is_trivially_destructible_v<T> || !detail::ends_blocks_together<A>,
+                "such an allocator would end the object without its destructor");
+  struct unless_constructed {
+    A& in;
+    void* memory;
+    ~unless_constructed() {
+      if (memory != nullptr)
+        in.deallocate(memory, sizeof(T), alignof(T));
+    }
+  } undo{in, in.allocate(sizeof(T), alignof(T))};
+  T* const object = detail::construct<T>(undo.memory, std::forward<Arguments>(arguments)...);
+  undo.memory = nullptr;
+  return object;
+}
+
+// REQUIRES: create<T>() gave it, with this allocator and this T.
+template <class T, allocator A>
+void destroy(A& in, T* object) noexcept {
+  std::destroy_at(object);
+  in.deallocate(object, sizeof(T), alignof(T));
+}
 
 } // namespace mete
 

@@ -29,6 +29,7 @@
 #include <mete/allocator.hpp>
 #include <mete/detail/annotate.hpp>
 #include <mete/detail/arithmetic.hpp>
+#include <mete/detail/construct.hpp>
 #include <mete/source.hpp>
 
 namespace mete {
@@ -131,17 +132,18 @@ public:
   }
 
   // A T in the arena. Its destructor, if it has one that does anything, runs at reset(), at a
-  // rewind() to an earlier place, or at the arena's end; the last made is destroyed first.
+  // rewind() to an earlier place, or at the arena's end; the last made is destroyed first. Such an
+  // object costs a note of 32 bytes; one whose destructor does nothing costs itself only.
   // Throws mete::out_of_memory, and what the constructor throws.
   template <class T, class... Arguments>
   T* make(Arguments&&... arguments) {
     if constexpr (std::is_trivially_destructible_v<T>) {
-      return std::construct_at(static_cast<T*>(allocate(sizeof(T), alignof(T))),
-                               std::forward<Arguments>(arguments)...);
+      return detail::construct<T>(allocate(sizeof(T), alignof(T)),
+                                  std::forward<Arguments>(arguments)...);
     } else {
       void* const note = allocate(sizeof(finalizer), alignof(finalizer));
-      T* const object = std::construct_at(static_cast<T*>(allocate(sizeof(T), alignof(T))),
-                                          std::forward<Arguments>(arguments)...);
+      T* const object = detail::construct<T>(allocate(sizeof(T), alignof(T)),
+                                             std::forward<Arguments>(arguments)...);
       add_finalizer(note, object, 1, destroy<T>);
       return object;
     }

@@ -32,6 +32,7 @@
 
 #include <mete/allocator.hpp>
 #include <mete/detail/annotate.hpp>
+#include <mete/detail/construct.hpp>
 #include <mete/detail/slabs.hpp>
 #include <mete/source.hpp>
 
@@ -287,8 +288,7 @@ private:
       }
     } undo{*this, memory, slabs::place_of(memory)};
     detail::usable(memory, sizeof(T));
-    T* const object =
-        std::construct_at(static_cast<T*>(memory), std::forward<Arguments>(arguments)...);
+    T* const object = detail::construct<T>(memory, std::forward<Arguments>(arguments)...);
     undo.memory = nullptr;
     ++generation_of(undo.at);
     return object;

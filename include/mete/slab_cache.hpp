@@ -8,9 +8,9 @@
 // free is always noticed, and nothing is written into a free object, at a few instructions more.
 //
 //   mete::slab_cache sessions({.name = "sessions", .block_bytes = sizeof(session)});
-//   void* memory = sessions.allocate(sizeof(session), alignof(session));
+//   auto* one = mete::create<session>(sessions, socket); // allocator.hpp
 //   ...
-//   sessions.deallocate(memory, sizeof(session), alignof(session));
+//   mete::destroy(sessions, one);
 //
 // Objects can keep a state that is expensive to build, as in Bonwick's cache: `construct` is called
 // for each block of a slab when the slab is made, `destroy` before it goes back, and whoever frees

@@ -185,6 +185,15 @@ TEST(arena, a_constructor_that_throws_leaves_no_destructor) {
   EXPECT_THROW(static_cast<void>(arena.make_span<throws>(3)), std::runtime_error);
 }
 
+TEST(arena, aggregates_are_made_too) {
+  struct point {
+    int x, y;
+  };
+  mete::arena arena;
+  EXPECT_EQ(arena.make<point>(3, 4)->y, 4);
+  EXPECT_EQ(arena.make<point>()->x, 0);
+}
+
 TEST(arena, alignments) {
   mete::arena arena({.first_chunk_bytes = 256});
   mete::test::expect_alignments(arena, 24);
