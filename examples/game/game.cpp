@@ -97,7 +97,7 @@ template <class T>
 class in_pool {
 public:
   in_pool(const char* name, mete::source& from, std::size_t expected)
-      : pool_({.name = name, .upstream = &from, .max_empty_slabs = SIZE_MAX}) {
+      : pool_({.name = name, .upstream = &from, .max_empty_bytes = SIZE_MAX}) {
     for (std::size_t i = 0; i < expected; ++i) // the slabs stay, so that no frame needs another
       (void)pool_.create().release();
     pool_.for_each([&](T& each) { pool_.destroy(&each); });

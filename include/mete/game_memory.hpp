@@ -50,7 +50,7 @@ struct game_memory_options {
   std::size_t frame_budget_bytes = SIZE_MAX; // a frame that allocates more is told of
   void (*over_budget)(void* context, const frame_statistics& so_far) = nullptr; // see frame.hpp
   void* context = nullptr;
-  std::size_t max_empty_slabs = 16; // that each pool keeps
+  std::size_t max_empty_bytes = 4 * 1024 * 1024; // of empty slabs, that each pool keeps
 };
 
 template <class... Objects>
@@ -61,7 +61,7 @@ public:
   // Acquires nothing yet. Frame 0 has begun.
   explicit game_memory(const options& with = {}) noexcept
       : source_(with.upstream != nullptr ? *with.upstream : default_source(), with.limit_bytes),
-        pools_({.name = with.name, .upstream = &source_, .max_empty_slabs = with.max_empty_slabs}),
+        pools_({.name = with.name, .upstream = &source_, .max_empty_bytes = with.max_empty_bytes}),
         frames_({.name = with.name,
                  .upstream = &source_,
                  .first_chunk_bytes = with.first_frame_bytes,

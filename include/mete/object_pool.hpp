@@ -76,8 +76,8 @@ private:
 
 struct object_pool_options {
   const char* name = "object_pool";
-  source* upstream = nullptr;       // nullptr: default_source()
-  std::size_t max_empty_slabs = 16; // more go back at once
+  source* upstream = nullptr;                    // nullptr: default_source()
+  std::size_t max_empty_bytes = 4 * 1024 * 1024; // of empty slabs; more go back at once
 };
 
 namespace detail {
@@ -115,7 +115,7 @@ public:
 
   // Acquires nothing yet.
   explicit object_pool(const options& with = {}) noexcept
-      : base(with.name), slabs(with.upstream, empty_bytes(with.max_empty_slabs), {}) {}
+      : base(with.name), slabs(with.upstream, with.max_empty_bytes, {}) {}
 
   // Destroys what is left, in no particular order. O(slabs and objects).
   ~object_pool() {
@@ -240,9 +240,6 @@ public:
 
 private:
   using place = typename slabs::place;
-  static std::size_t empty_bytes(std::size_t slab_count) noexcept {
-    return std::min(slab_count, SIZE_MAX / geometry.slab_bytes) * geometry.slab_bytes;
-  }
   static constexpr const detail::slab_geometry& geometry = detail::object_geometry<T>::value;
   static constexpr int place_bits = std::bit_width(geometry.capacity - 1);
   static constexpr std::size_t max_slabs = std::size_t{1} << (32 - place_bits);

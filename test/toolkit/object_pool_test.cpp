@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -36,7 +37,7 @@ static_assert(std::is_nothrow_move_constructible_v<mete::box<particle>>);
 TEST(object_pool, random_use_agrees_with_the_model) {
   for (unsigned seed = 1; seed <= 5; ++seed) {
     std::mt19937 random(seed);
-    particle_pool pool({.max_empty_slabs = seed - 1});
+    particle_pool pool({.max_empty_bytes = (seed - 1) * 16384});
     std::map<int, std::pair<mete::box<particle>, particle_pool::handle>> living;
     std::vector<particle_pool::handle> gone;
     for (int step = 0; step < 20'000; ++step) {
@@ -74,7 +75,7 @@ TEST(object_pool, random_use_agrees_with_the_model) {
 
 TEST(object_pool, handles_are_stale_even_when_the_slab_has_gone_and_another_came) {
   mete::heap_source source;
-  particle_pool pool({.upstream = &source, .max_empty_slabs = 0});
+  particle_pool pool({.upstream = &source, .max_empty_bytes = 0});
   EXPECT_EQ(pool.get({}), nullptr);
   std::vector<particle_pool::handle> gone;
   for (int round = 0; round < 20; ++round) {
@@ -95,6 +96,31 @@ TEST(object_pool, handles_are_stale_even_when_the_slab_has_gone_and_another_came
     for (const auto handle : gone)
       ASSERT_EQ(pool.get(handle), nullptr);
   }
+}
+
+TEST(object_pool, what_is_kept_empty_is_counted_in_bytes) {
+  struct large {
+    std::byte bytes[8192];
+  };
+  for (const std::size_t max_empty_bytes : {std::size_t{0}, std::size_t{500'000}, SIZE_MAX}) {
+    mete::object_pool<large> pool({.max_empty_bytes = max_empty_bytes});
+    for (int count = 0; count < 200; ++count)
+      static_cast<void>(pool.create().release());
+    const std::size_t full = pool.usage().reserved_bytes;
+    pool.clear();
+    const std::size_t kept = pool.usage().reserved_bytes;
+    EXPECT_LE(kept, std::min(full, max_empty_bytes) + 200'000) << "and the slabs used last";
+    EXPECT_GE(kept + 200'000, std::min(full, max_empty_bytes));
+  }
+}
+
+TEST(object_pool, aggregates_are_created_too) {
+  struct point {
+    int x, y;
+  };
+  mete::object_pool<point> pool;
+  EXPECT_EQ(pool.create(3, 4)->y, 4);
+  EXPECT_EQ(pool.try_create(3, 4)->x, 3);
 }
 
 TEST(object_pool, handles_that_never_were) {
@@ -144,7 +170,7 @@ TEST(object_pool, boxes_own) {
 
 TEST(object_pool, for_each_may_destroy_and_create) {
   mete::heap_source source;
-  particle_pool pool({.upstream = &source, .max_empty_slabs = 0});
+  particle_pool pool({.upstream = &source, .max_empty_bytes = 0});
   for (int count = 0; count < 2000; ++count)
     static_cast<void>(pool.create(count).release());
   int visited = 0;
@@ -164,7 +190,7 @@ struct node {
 };
 
 TEST(object_pool, many_are_destroyed_together) {
-  particle_pool pool({.max_empty_slabs = 0});
+  particle_pool pool({.max_empty_bytes = 0});
   std::vector<particle_pool::handle> handles;
   for (int number = 0; number < 1000; ++number)
     handles.push_back(pool.handle_of(*pool.create(number).release()));
@@ -267,7 +293,7 @@ TEST(object_pool, objects_of_one_byte_and_of_many) {
 
 TEST(object_pool, every_failure_of_the_source) {
   mete::test::for_every_failure([](mete::source& source) {
-    particle_pool pool({.upstream = &source, .max_empty_slabs = 0});
+    particle_pool pool({.upstream = &source, .max_empty_bytes = 0});
     std::vector<mete::box<particle>> boxes;
     for (int round = 0; round < 3; ++round) {
       for (int count = 0; count < 6000; ++count)
