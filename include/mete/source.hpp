@@ -4,7 +4,7 @@
 //   buffer_source    memory that you have: an array, a static buffer, a stack frame
 //   limit_source     another source, up to a number of bytes
 //   resource_source  a std::pmr::memory_resource
-//   page_source, shared_memory_source: mete/page_source.hpp
+//   page_source, shared_memory_source: headers of their own
 //
 // A source is virtual and cold: an allocator asks it once for many blocks of its own. It must
 // outlive the allocators that use it.

@@ -25,6 +25,7 @@
 #include <mete/region_heap.hpp>
 #include <mete/ring.hpp>
 #include <mete/router.hpp>
+#include <mete/shared_memory_source.hpp>
 #include <mete/shared_pool.hpp>
 #include <mete/slab_cache.hpp>
 #include <mete/source.hpp>
