@@ -144,8 +144,9 @@ public:
     return connections_.try_create(for_connection(), keep_bytes_);
   }
 
-  // A buffer of buffer_bytes() for reading or writing; an empty one if there is no memory. O(1),
-  // but for the source.
+  // A buffer of buffer_bytes() for reading or writing. O(1), but for the source. take_buffer()
+  // throws mete::out_of_memory; try_take_buffer() gives an empty one.
+  connection_buffer take_buffer() { return {buffers_, buffers_.allocate(buffers_.block_bytes())}; }
   connection_buffer try_take_buffer() noexcept {
     return {buffers_, buffers_.try_allocate(buffers_.block_bytes())};
   }

@@ -116,6 +116,19 @@ TEST(connection_memory, buffers_go_back_when_they_end) {
   EXPECT_EQ(memory.buffers(), 0u);
 }
 
+TEST(connection_memory, a_buffer_that_cannot_be_is_empty_or_thrown) {
+  mete::connection_memory memory({.name = "http", .buffer_bytes = 4096, .limit_bytes = 300'000});
+  std::vector<mete::connection_buffer> taken;
+  while (mete::connection_buffer one = memory.try_take_buffer())
+    taken.push_back(std::move(one));
+  EXPECT_THROW(static_cast<void>(memory.take_buffer()), mete::out_of_memory);
+  const std::size_t most = taken.size();
+  taken.pop_back();
+  EXPECT_EQ(memory.take_buffer().bytes().size(), 4096u);
+  taken.push_back(memory.take_buffer());
+  EXPECT_EQ(memory.buffers(), most);
+}
+
 TEST(connection_memory, trim_gives_back_what_nothing_lives_in) {
   mete::heap_source source;
   mete::connection_memory memory({.upstream = &source});
