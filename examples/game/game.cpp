@@ -212,21 +212,22 @@ private:
 template <template <class> class Objects>
 void play(std::size_t frames, bool on_malloc) {
   mete::heap_source memory;
-  mete::frame_arena<2> arena({.name = "frame", .upstream = &memory, .first_chunk_bytes = 16 << 20});
+  mete::frame_arena<2> arena({.name = "frame",
+                              .upstream = &memory,
+                              .first_chunk_bytes = 16 << 20,
+                              .acquire_at_once = !on_malloc});
   mete::resource_ref in_arena(arena);
   game<Objects> running(memory, on_malloc ? plain_memory::get() : &in_arena);
   std::vector<double> times(frames); // in ms
-  std::size_t allocations = 0;       // in the frames after the first two, which warm the arena
+  const std::size_t allocations_before = calls_of_new + memory.usage().acquisitions;
   for (std::size_t i = 0; i < frames; ++i) {
     const auto start = std::chrono::steady_clock::now();
     running.frame();
     arena.next_frame();
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     times[i] = took.count();
-    if (i == 1)
-      allocations = calls_of_new + memory.usage().acquisitions;
   }
-  allocations = calls_of_new + memory.usage().acquisitions - allocations;
+  const std::size_t allocations = calls_of_new + memory.usage().acquisitions - allocations_before;
   std::sort(times.begin(), times.end());
   std::printf("checksum %ju\n", std::uintmax_t{running.checksum()});
   std::printf("allocations in frames: %zu\n", allocations);

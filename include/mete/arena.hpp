@@ -40,6 +40,7 @@ struct arena_options {
   std::span<std::byte> buffer = {};          // used first, before anything is acquired
   std::size_t first_chunk_bytes = 4096;      // acquired at the first allocation, not before
   std::size_t max_chunk_bytes = 1024 * 1024; // growth stops doubling here
+  bool acquire_at_once = false;              // the first chunk, where there is no buffer
 };
 
 class arena : public allocator_base<arena> {
@@ -76,13 +77,15 @@ public:
     mark_type mark_;
   };
 
-  // Acquires nothing yet.
+  // Acquires nothing yet, unless it is told to.
   explicit arena(const options& with = {}) noexcept
       : allocator_base(with.name),
         upstream_(with.upstream != nullptr ? *with.upstream : default_source()),
         next_chunk_bytes_(std::max(with.first_chunk_bytes, min_chunk_bytes)),
         max_chunk_bytes_(std::max(with.max_chunk_bytes, next_chunk_bytes_)) {
     adopt(with.buffer);
+    if (with.acquire_at_once && first_ == nullptr)
+      enter(acquire_chunk(next_chunk_bytes_), 0);
   }
   ~arena() {
     finalize(nullptr);

@@ -47,6 +47,7 @@ struct frame_arena_options {
   std::span<std::byte> buffer = {};          // used first, an N-th of it by each of the N arenas
   std::size_t first_chunk_bytes = 64 * 1024; // of each of the N arenas
   std::size_t max_chunk_bytes = 1024 * 1024;
+  bool acquire_at_once = false;        // the first chunks, as in arena.hpp
   std::size_t budget_bytes = SIZE_MAX; // for one frame
   // Called once in a frame, when the budget is passed; the allocation is served nevertheless (a
   // limit_source makes it a limit). It must neither throw nor allocate
@@ -62,7 +63,7 @@ class frame_arena : public allocator_base<frame_arena<N>> {
 public:
   using options = frame_arena_options;
 
-  // Acquires nothing yet. Frame 0 has begun.
+  // Acquires nothing yet, unless it is told to. Frame 0 has begun.
   explicit frame_arena(const options& with = {}) noexcept
       : frame_arena(with, std::make_index_sequence<N>{}) {}
 
@@ -159,7 +160,8 @@ private:
                                                     .upstream = with.upstream,
                                                     .buffer = part(with.buffer, I),
                                                     .first_chunk_bytes = with.first_chunk_bytes,
-                                                    .max_chunk_bytes = with.max_chunk_bytes})...},
+                                                    .max_chunk_bytes = with.max_chunk_bytes,
+                                                    .acquire_at_once = with.acquire_at_once})...},
         report_above_(with.budget_bytes), budget_bytes_(with.budget_bytes),
         over_budget_(with.over_budget), context_(with.context) {}
 

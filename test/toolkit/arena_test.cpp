@@ -113,6 +113,31 @@ TEST(arena, nothing_is_acquired_before_the_first_allocation) {
   EXPECT_EQ(source.usage().acquisitions, 1u);
 }
 
+TEST(arena, the_first_chunk_is_acquired_at_once_if_wanted) {
+  mete::heap_source source;
+  mete::arena arena({.upstream = &source, .first_chunk_bytes = 4096, .acquire_at_once = true});
+  EXPECT_EQ(source.usage().acquired_bytes, 4096u);
+  ASSERT_NE(arena.try_allocate(4000), nullptr);
+  EXPECT_EQ(source.usage().acquisitions, 1u);
+  mete::test::exercise(arena);
+}
+
+TEST(arena, what_cannot_be_acquired_at_once_may_be_later) {
+  mete::heap_source heap;
+  mete::limit_source source(heap, 1000);
+  mete::arena arena({.upstream = &source, .acquire_at_once = true});
+  EXPECT_EQ(source.usage().failures, 1u);
+  EXPECT_NE(arena.try_allocate(100), nullptr) << "less is better than nothing";
+}
+
+TEST(arena, with_a_buffer_nothing_is_acquired_at_once) {
+  alignas(16) std::array<std::byte, 1024> buffer;
+  mete::heap_source source;
+  mete::arena arena({.upstream = &source, .buffer = buffer, .acquire_at_once = true});
+  EXPECT_TRUE(arena.owns(arena.try_allocate(10)));
+  EXPECT_EQ(source.usage().acquisitions, 0u);
+}
+
 TEST(arena, chunks_stop_doubling) {
   mete::heap_source source;
   mete::arena arena({.upstream = &source, .first_chunk_bytes = 4096, .max_chunk_bytes = 65536});

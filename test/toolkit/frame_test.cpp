@@ -83,6 +83,19 @@ TEST(frame_arena, a_steady_loop_acquires_nothing) {
   EXPECT_EQ(source.usage().acquired_bytes, 0u);
 }
 
+TEST(frame_arena, with_chunks_acquired_at_once_not_even_the_first_frames_acquire) {
+  mete::heap_source source;
+  mete::frame_arena<3> frames(
+      {.upstream = &source, .first_chunk_bytes = 4096, .acquire_at_once = true});
+  EXPECT_EQ(source.usage().acquisitions, 3u);
+  for (int frame = 0; frame < 6; ++frame) {
+    ASSERT_NE(frames.try_allocate(4000), nullptr);
+    frames.next_frame();
+  }
+  EXPECT_EQ(source.usage().acquisitions, 3u);
+  EXPECT_EQ(frames.peak_frame().bytes, 4000u);
+}
+
 TEST(frame_arena, counts_each_frame) {
   mete::frame_arena<2> frames;
   EXPECT_EQ(frames.allocations_this_frame(), 0u);
