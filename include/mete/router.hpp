@@ -44,7 +44,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <new>
 #include <span>
 #include <utility>
 
@@ -52,13 +51,10 @@
 #include <mete/arena.hpp>
 #include <mete/bins.hpp>
 #include <mete/buddy.hpp>
-#include <mete/compose.hpp>
-#include <mete/detail/annotate.hpp>
-#include <mete/detail/arithmetic.hpp>
 #include <mete/detail/divided_range.hpp>
 #include <mete/detail/large_blocks.hpp>
+#include <mete/detail/ring_blocks.hpp>
 #include <mete/frame.hpp>
-#include <mete/ring.hpp>
 #include <mete/source.hpp>
 #include <mete/stack.hpp>
 
@@ -145,7 +141,7 @@ public:
     case route::permanent:
       return served(route::permanent, permanent_.try_allocate(size, alignment), size, alignment);
     case route::log:
-      return served(route::log, allocate_record(size, alignment), size, alignment);
+      return served(route::log, log_.try_allocate(size, alignment), size, alignment);
     case route::large:
       break;
     }
@@ -181,7 +177,7 @@ public:
     case route::permanent:
       return permanent_.deallocate(block, size, alignment);
     case route::log:
-      return deallocate_record(block, size);
+      return log_.deallocate(block, size);
     case route::large:
       break;
     }
@@ -255,15 +251,6 @@ private:
   using range = detail::divided_range<parts>;
   static_assert(range::none == parts, "what is in no part is large");
 
-  using log_ring = ring<producers::many>;
-
-  // Lies right before a log record's block. Nobody ever commits: what is freed is taken back, and
-  // the ring's consumer, which reads nothing, passes over it.
-  struct log_record {
-    log_ring::reservation held;
-    std::uintptr_t seal; // address of the block ^ size; 0: free
-  };
-
   // "level.small": by this name the part reports.
   struct part_names {
     explicit part_names(const char* router) noexcept {
@@ -277,13 +264,11 @@ private:
   };
 
   static range make_range(source& upstream, const options& with) noexcept {
-    // The ring takes a power of two and 4 bytes for each 16; a line of the cache is for alignment.
-    const std::size_t log_bytes = std::min(with.log_bytes, std::size_t{1} << 29);
-    const std::size_t log = log_bytes == 0 ? 0 : std::bit_ceil(log_bytes) / 4 * 5 + 64;
     const std::size_t alignment = std::bit_floor(std::min(with.medium_bytes, max_range_alignment));
     return range(upstream,
                  {with.medium_bytes, with.small_bytes, with.scratch_bytes, with.frame_bytes,
-                  with.task_bytes, with.permanent_bytes, log},
+                  with.task_bytes, with.permanent_bytes,
+                  detail::ring_blocks::buffer_bytes(with.log_bytes)},
                  std::max<std::size_t>(alignment, 1));
   }
   std::span<std::byte> part(route which) const noexcept { return range_.part(index(which)); }
@@ -369,13 +354,6 @@ private:
     large_.release(*found);
   }
 
-  void* allocate_record(std::size_t size, std::size_t alignment) noexcept;
-  void deallocate_record(void* block, std::size_t size) noexcept;
-  [[noreturn, gnu::cold, gnu::noinline]] void report_record(const void* block) const noexcept {
-    detail::misused(
-        {names_.of(route::log), "invalid free", block, "no log record of this size lives there"});
-  }
-
   [[nodiscard]] allocator_usage memory_of(route which) const noexcept;
   [[noreturn, gnu::cold]] void report_refusal(std::size_t size, std::size_t alignment,
                                               lifetime hint) const;
@@ -399,7 +377,7 @@ private:
   arena permanent_;
   frame_arena<2> frames_;
   shared_stack scratch_;
-  log_ring log_;
+  detail::ring_blocks log_;
   detail::large_blocks large_;
   std::array<detail::large_blocks::list, 5> blocks_;
   std::array<std::size_t, routes> allocations_{};
@@ -429,55 +407,8 @@ inline router::router(const options& with) noexcept
       scratch_({.name = names_.of(route::scratch),
                 .upstream = &nothing_,
                 .buffer = part(route::scratch)}),
-      log_({.name = names_.of(route::log),
-            .upstream = &nothing_,
-            .buffer = part(route::log),
-            .capacity_bytes = 0}),
-      large_(upstream_), max_medium_bytes_(with.max_medium_bytes) {}
-
-inline void* router::allocate_record(std::size_t size, std::size_t alignment) noexcept {
-  if (!detail::is_power_of_two(alignment))
-    return nullptr;
-  size += size == 0;
-  alignment = std::max(alignment, alignof(log_record));
-  // The ring's records are aligned to 8 at least, so padding takes no more than the rest.
-  std::size_t needed = 0;
-  if (!detail::add(sizeof(log_record) + alignment - alignof(log_record), size, needed))
-    return nullptr;
-  log_ring::reservation held = log_.try_reserve(needed);
-  if (!held)
-    return nullptr;
-  std::byte* const begin = held.bytes().data();
-  const std::size_t padding =
-      (0 - detail::address_of(begin + sizeof(log_record))) & (alignment - 1);
-  std::byte* const block = begin + padding + sizeof(log_record);
-  new (block - sizeof(log_record)) log_record{std::move(held), detail::address_of(block) ^ size};
-  if (detail::annotating()) [[unlikely]] {
-    detail::unusable(begin, needed);
-    detail::usable(block, size);
-  }
-  return block;
-}
-
-inline void router::deallocate_record(void* block, std::size_t size) noexcept {
-  size += size == 0;
-  auto* const at = static_cast<std::byte*>(block) - sizeof(log_record);
-  if (detail::address_of(at) < detail::address_of(part(route::log).data()) ||
-      !detail::is_aligned(detail::address_of(at), alignof(log_record)))
-    report_record(block);
-  {
-    const detail::unreported quiet;
-    if (detail::load_own<std::uintptr_t>(at + offsetof(log_record, seal)) !=
-        (detail::address_of(block) ^ size))
-      report_record(block);
-  }
-  detail::own(at, sizeof(log_record));
-  auto& record = *std::launder(reinterpret_cast<log_record*>(at));
-  log_ring::reservation ended = std::move(record.held);
-  record.seal = 0;
-  ended.abort();
-  log_.consume([](std::span<std::byte>) {}); // nothing: it passes over what was taken back
-}
+      log_(names_.of(route::log), part(route::log)), large_(upstream_),
+      max_medium_bytes_(with.max_medium_bytes) {}
 
 inline allocator_usage router::memory_of(route which) const noexcept {
   switch (which) {
@@ -497,7 +428,7 @@ inline allocator_usage router::memory_of(route which) const noexcept {
   case route::permanent:
     return permanent_.usage();
   case route::log:
-    return {log_.used_bytes(), log_.reserved_bytes(), log_.used_bytes(), 0};
+    return log_.usage();
   case route::large:
     break;
   }
