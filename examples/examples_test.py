@@ -210,6 +210,8 @@ def http_answers(port):
                   request(headers="nocolon\r\n"), request(headers=": none\r\n"),
                   request(headers="a b: c\r\n"), request(headers="a : c\r\n"),
                   request(headers=" folded: x\r\n"),
+                  request(headers="a: b\nc: d\r\n"), request(headers="a: b\rc\r\n"),
+                  request(headers="a: b\0\r\n"),
                   request("/?a=%4"), request("/?a=%zz"), request("/?a=%"), request("/?a=%+1"),
                   request("/%"), form(b"a=%"), form(b"x", "-1"), form(b"x", "1x"), form(b"x", ""),
                   form(b"x", "+1"), form(b"x", "1, 1"),

@@ -118,7 +118,8 @@ void read_head(std::string_view head, request& to) {
   while (!head.empty()) {
     std::string_view value = cut(head, "\r\n");
     text name(value.substr(0, value.find_first_of(": \t")), to.in);
-    if (name.empty() || value.substr(name.size(), 1) != ":")
+    if (name.empty() || value.find(':') != name.size() ||
+        value.find_first_of("\r\n\0", 0, 3) != value.npos)
       throw bad_request;
     for (char& each : name)
       each = static_cast<char>(std::tolower(static_cast<unsigned char>(each)));
@@ -189,8 +190,7 @@ struct connection { // for loopback::event_loop
       shutdown(socket, SHUT_WR);
       return loopback::next_after(recv(socket, nullptr, buffer_bytes, MSG_TRUNC));
     }
-    // Is never full: whole requests are answered first.
-    char* const input = (memory ? *memory : memory.emplace(all)).input();
+    char* const input = (memory ? *memory : memory.emplace(all)).input(); // no whole request yet
     std::copy(unread.begin(), unread.end(), input);
     const ssize_t got = recv(socket, input + unread.size(), buffer_bytes - unread.size(), 0);
     const loopback::next after = loopback::next_after(got);
