@@ -222,7 +222,7 @@ def http_answers(port):
     # Limits: just within, just beyond, and while the client is still sending.
     expect(200, form(b"a=" + b"x" * 16382))
     expect(413, form(b"a=" + b"x" * 16383))
-    expect(413, form(b"x" * 500_000))
+    expect(413, form(b"x" * 20_000_000)) # more than the sockets hold
     expect(413, form(b"", "99999999999999999999999"))
     room = 16384 - len(request(headers="A: \r\n"))
     expect(200, request(headers=f"A: {'x' * room}\r\n"))
@@ -291,11 +291,19 @@ def http(command):
                     each.close()
             left = re.findall(r"(\d+) buffers left", process.last_words)
             assert left == ["0"] * threads, process.last_words
-        descriptors_run_out([*command, *mode, "0", "2"])
-        memory_runs_out([*command, *mode, "0"])
+        if not contains(command[-1], b"__ubsan_"): # it opens a pipe to look at an object
+            descriptors_run_out([*command, *mode, "0", "2"])
+        if len(command) == 1 and not contains(command[-1], b"__asan_", b"__tsan_"):
+            memory_runs_out([*command, *mode, "0"]) # others reserve more than the limit
     assert all(each == answers[0] for each in answers)
     idle_connections_hold_no_buffer(command)
     expect_refusals(command)
+
+
+def contains(file, *words):
+    with open(file, "rb") as stream:
+        content = stream.read()
+    return any(each in content for each in words)
 
 
 def idle_connections_hold_no_buffer(command):
@@ -341,21 +349,16 @@ def descriptors_run_out(command):
 
 def memory_runs_out(command):
     """Requests that are half there take what it has; then others get 503, until some have gone."""
-    with server(command) as (process, _):
-        with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:
-            if int(file.read().split()[0]) * resource.getpagesize() > 1 << 30:
-                print("memory_runs_out: skipped, the program reserves much (a sanitizer?)")
-                return
     half = form(b"a=" + b"x" * 10_000)[:-1]
-    with (server(command, [(resource.RLIMIT_AS, 40 << 20)]) as (process, port),
-          contextlib.ExitStack() as stack):
+    limits = [(resource.RLIMIT_STACK, 1 << 20), (resource.RLIMIT_AS, 24 << 20)]
+    with (server(command, limits) as (process, port), contextlib.ExitStack() as stack):
         poll, held = select.poll(), {}
-        while not poll.poll(0):
+        while not poll.poll(0 if len(held) < 800 else 30_000):
+            assert len(held) < 800, "30 seconds ago"
             connection = stack.enter_context(connect(port))
             connection.sendall(half)
             held[connection.fileno()] = connection
             poll.register(connection, select.POLLIN)
-            assert len(held) < 900
         refused_one = held.pop(poll.poll(0)[0][0])
         with refused_one.makefile("rb") as stream:
             assert answer_of(stream)[0] == 503

@@ -19,6 +19,7 @@
 #include <mete/adapt.hpp>
 #include <mete/connection_memory.hpp>
 
+#include "../support/event_loop.hpp"
 #include "../support/loopback.hpp"
 #include "../support/plain_memory.hpp"
 
@@ -162,11 +163,10 @@ std::string_view write_answer(request& to, bool is_last) {
 
 template <class Memory>
 struct connection { // for loopback::event_loop
-  static constexpr std::uint32_t events = EPOLLIN | EPOLLOUT | EPOLLET;
-  connection(int from, int, mete::connection_memory& with) : socket(from), all(with) {}
+  connection(int from, mete::connection_memory& with) : socket(from), all(with) {}
   ~connection() { close(socket); }
 
-  loopback::next step(std::uint32_t, bool is_ending) {
+  loopback::next step(bool is_ending) {
     try {
       if (unsent.empty() && (is_over || !memory || !answer_next(is_ending)))
         return receive();
