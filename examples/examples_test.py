@@ -6,15 +6,18 @@ SPDX-License-Identifier: MIT
 """
 
 import contextlib
-import json
+import html
 import os
 import re
+import resource
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 
 def output_of(command):
@@ -97,9 +100,11 @@ def containers(command):
 
 
 @contextlib.contextmanager
-def server(command):
+def server(command, limits=()):
     """Started on any free port: the process and the port. Then it has to end well by itself."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: [resource.setrlimit(what, (most, most))
+                                                   for what, most in limits])
     try:
         line = process.stdout.readline()
         yield process, int(found(r"listening on 127\.0\.0\.1:(\d+)", line))
@@ -148,9 +153,20 @@ def answer_of(stream, has_body=True):
     while (header := stream.readline()) != b"\r\n":
         name, value = header.decode().rstrip("\r\n").split(": ", 1)
         headers[name] = value
-    body = stream.read(int(headers["Content-Length"])) if has_body else b""
-    headers.pop("Date", None)
-    return int(line.split()[1]), headers, body
+    status = int(line.split()[1])
+    if status == 200:
+        return status, headers, stream.read(int(headers["Content-Length"])) if has_body else b""
+    body = stream.read() # all until the end
+    assert headers["Connection"] == "close" and body.startswith((b"Send ", b"No memory")), (
+        headers, body)
+    assert body.count(b"\n") == 1 and body.endswith(b".\n"), body
+    return status, headers, body
+
+
+def shown(answer):
+    """What the page says was asked."""
+    lines = answer[2].decode().removesuffix("\n").split("\n<p>")[1:]
+    return {name: html.unescape(value) for name, value in (each.split(": ", 1) for each in lines)}
 
 
 def ask(port, *parts, count=1, has_body=True):
@@ -162,7 +178,7 @@ def ask(port, *parts, count=1, has_body=True):
 
 
 def http_answers(port):
-    """All kinds of requests; returns what was answered, without dates."""
+    """All kinds of requests; returns what was answered."""
     answers = []
 
     def expect(status, *parts, count=1, has_body=True):
@@ -171,66 +187,72 @@ def http_answers(port):
         answers.extend(got)
         return got[0]
 
-    page = expect(200, request("/?name=A%26B+%3C&from=40&count=3", headers="User-Agent: me\r\n"))
-    assert b"Welcome, A&#38;B &#60;, with your me!" in page[2], page
-    assert page[2].count(b"<tr>") == 3 and b"/things/42" in page[2], page
-    head = expect(200, request("/?count=3&name=x", "HEAD"), has_body=False)
-    assert int(head[1]["Content-Length"]) == len(expect(200, request("/?count=3&name=x"))[2])
-    fields = {"name": 'a "b" \\ & = % \n', "much": "x" * 60_000, "": "empty"}
+    page = expect(200, request("/a%20b?name=A%26B+%3C&c=1+2&c=3+4", headers="User-Agent: \t me \r\n"))
+    assert b"<title>/a b</title>" in page[2] and b"<p>name: A&amp;B &lt;\n" in page[2], page
+    assert page[1]["Connection"] == "keep-alive", page
+    assert shown(page) == {"host": "here", "user-agent": "me", "connection": "keep-alive",
+                           "content-length": "0", "name": "A&B <", "c": "3 4"}
+    head = expect(200, request("/?name=x", "HEAD"), has_body=False)
+    assert int(head[1]["Content-Length"]) == len(expect(200, request("/?name=x"))[2])
+    fields = {"name": 'a "b" \\ & = % \n + {}', "much": "x" * 15_000, "": "empty"}
     text = "&".join(f"{key}={''.join(f'%{ord(c):02x}' if c != 'x' else c for c in value)}"
                     for key, value in fields.items())
     got = expect(200, request("/form?step=2", "POST", f"content-length: {len(text)}\r\n",
                               text.encode()))
-    assert json.loads(got[2]) == {**fields, "step": "2"}
-    assert json.loads(expect(200, form(b""))[2]) == {}
+    assert {**fields, "step": "2", "host": "here"}.items() <= shown(got).items()
+    expect(200, form(b""))
 
-    assert expect(405, request("/", "PUT"))[1]["Allow"] == "GET, HEAD"
-    assert expect(405, request("/form"))[1]["Allow"] == "POST"
-    expect(404, request("/nothing"))
     for wrong in (b"\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/3\r\nHost: a\r\n\r\n",
+                  b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", b" / HTTP/1.1\r\nHost: a\r\n\r\n",
                   b"GET x HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
+                  b"GET / HTTP/1.1\nHost: a\r\n\r\n",
                   request(headers="Host: twice\r\n"), request(headers="no colon\r\n"),
-                  request(headers=": none\r\n"), request(headers="a b: c\r\n"),
-                  request(headers="a: \x01\r\n"), request(headers=" folded: x\r\n"),
-                  request("/?a=%4"), request("/?a=%zz"), form(b"x", "-1"), form(b"x", "1x"),
-                  form(b"x", ""), request(headers="Content-Length: 1\r\nContent-Length: 1\r\n")):
-        got = expect(400, wrong)
-        assert got[1]["Connection"] == "close", got
-    expect(400, form(b"a=%"))
-    expect(501, request("/form", "POST", "Transfer-Encoding: chunked\r\n", b"0\r\n\r\n"))
+                  request(headers="nocolon\r\n"), request(headers=": none\r\n"),
+                  request(headers="a b: c\r\n"), request(headers="a : c\r\n"),
+                  request(headers=" folded: x\r\n"),
+                  request(headers="a: b\nc: d\r\n"), request(headers="a: b\rc\r\n"),
+                  request(headers="a: b\0\r\n"),
+                  request("/?a=%4"), request("/?a=%zz"), request("/?a=%"), request("/?a=%+1"),
+                  request("/%"), form(b"a=%"), form(b"x", "-1"), form(b"x", "1x"), form(b"x", ""),
+                  form(b"x", "+1"), form(b"x", "1, 1"),
+                  request(headers="Content-Length: 1\r\nContent-Length: 1\r\n"),
+                  request("/form", "POST", "Transfer-Encoding: chunked\r\n", b"0\r\n\r\n")):
+        expect(400, wrong)
 
     # Limits: just within, just beyond, and while the client is still sending.
-    expect(200, form(b"a=" + b"x" * 65534))
-    expect(413, form(b"a=" + b"x" * 65535))
-    expect(413, form(b"x" * 500_000))
+    expect(200, form(b"a=" + b"x" * 16382))
+    expect(413, form(b"a=" + b"x" * 16383))
+    expect(413, form(b"x" * 20_000_000)) # more than the sockets hold
     expect(413, form(b"", "99999999999999999999999"))
-    room = 8192 - len(request(headers="A: \r\n"))
+    room = 16384 - len(request(headers="A: \r\n"))
     expect(200, request(headers=f"A: {'x' * room}\r\n"))
     expect(431, request(headers=f"A: {'x' * (room + 1)}\r\n"))
     expect(431, b"x" * 200_000)
 
-    # One byte at a time; many at once; the connection's end.
+    # One byte at a time; many at once, with and without bodies; the connection's end.
     whole = form(b"a=1&b=2")
     expect(200, *(whole[i:i + 1] for i in range(len(whole))))
-    got = ask(port, b"".join(request(f"/?from={i}&count={i % 5}") for i in range(500)), count=500)
-    assert [each[2].count(b"<tr>") for each in got] == [i % 5 for i in range(500)]
-    assert all(f"/things/{i}\"".encode() in each[2] for i, each in enumerate(got) if i % 5)
+    got = ask(port, b"".join(request(f"/?number={i}") if i % 3 else form(f"number={i}".encode())
+                             for i in range(3000)), count=3000)
+    assert [shown(each)["number"] for each in got] == [str(i) for i in range(3000)]
     answers += got
-    got = ask(port, request(headers="Connection: Close\r\n") + request(), count=2)
-    assert got[0][1]["Connection"] == "close" and got[1] is None, got
-    got = ask(port, b"GET / HTTP/1.0\r\n\r\n", count=2)
-    assert got[0][0] == 200 and got[1] is None, got
-    got = ask(port, b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" * 2, count=2)
-    assert got[1][1]["Connection"] == "keep-alive", got
+    for wish in ("Close", "x, close"):
+        got = ask(port, request(headers=f"Connection: {wish}\r\n") + request(), count=2)
+        assert got[0][1]["Connection"] == "close" and got[1] is None, got
+    got = ask(port, request() + b"wrong\r\n\r\n" + request(), count=3)
+    assert [each and each[0] for each in got] == [200, 400, None], got
 
     # Who sends and does not read is not read from either; nothing is lost.
+    long = "x" * 10_000
     with connect(port) as connection, connection.makefile("rb") as stream:
         sender = threading.Thread(target=connection.sendall,
-                                  args=[b"".join(request(f"/?count=100&from={i}")
+                                  args=[b"".join(request(f"/?number={i}&long={long}")
                                                  for i in range(2000))])
         sender.start()
+        assert ask(port, request())[0][0] == 200 # the others have their turn
         for i in range(2000):
-            assert f"/things/{i + 99}\"".encode() in answer_of(stream)[2]
+            got = shown(answer_of(stream))
+            assert got["number"] == str(i) and got["long"] == long, (i, got)
         sender.join()
         connection.shutdown(socket.SHUT_WR)
         assert answer_of(stream) is None
@@ -239,7 +261,7 @@ def http_answers(port):
         with connect(port) as connection:
             connection.sendall(whole[:end])
     with connect(port) as connection:
-        connection.sendall(request("/?count=100") * 300)
+        connection.sendall(request(f"/?long={long}") * 300)
     return answers
 
 
@@ -252,26 +274,36 @@ def http(command):
                 answers.append(http_answers(port))
                 idle, half, pressed = (connect(port) for _ in range(3))
                 half.sendall(form(b"a=1")[:-2])
-                pressed.sendall(request("/?count=100") * 100)
+                pressed.sendall(request("/?a=" + "x" * 8000) * 100)
                 for each in (idle, half): # both are known to a thread
                     assert ask(port, request())[0][0] == 200
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGTERM if threads == 1 else signal.SIGINT)
                 with idle.makefile("rb") as stream:
                     assert stream.read() == b"", "an idle connection is closed"
                 half.sendall(b"=1")
                 with half.makefile("rb") as stream:
-                    status, headers, body = answer_of(stream)
-                    assert (status, headers["Connection"]) == (200, "close"), headers
-                    assert json.loads(body) == {"a": "1"}, body
+                    last = answer_of(stream)
+                    assert (last[0], last[1]["Connection"]) == (200, "close"), last
+                    assert shown(last)["a"] == "1" and answer_of(stream) is None, last
                 with pressed.makefile("rb") as stream:
                     assert answer_of(stream)[0] == 200
                 for each in (idle, half, pressed):
                     each.close()
-            ends = re.findall(r"(\d+) requests answered, (\d+) buffers left", process.last_words)
-            assert len(ends) == threads and all(left == "0" for _, left in ends), ends
+            left = re.findall(r"(\d+) buffers left", process.last_words)
+            assert left == ["0"] * threads, process.last_words
+        if not contains(command[-1], b"__ubsan_"): # it opens a pipe to look at an object
+            descriptors_run_out([*command, *mode, "0", "2"])
+        if len(command) == 1 and not contains(command[-1], b"__asan_", b"__tsan_"):
+            memory_runs_out([*command, *mode, "0"]) # others reserve more than the limit
     assert all(each == answers[0] for each in answers)
     idle_connections_hold_no_buffer(command)
     expect_refusals(command)
+
+
+def contains(file, *words):
+    with open(file, "rb") as stream:
+        content = stream.read()
+    return any(each in content for each in words)
 
 
 def idle_connections_hold_no_buffer(command):
@@ -280,8 +312,67 @@ def idle_connections_hold_no_buffer(command):
             connection = stack.enter_context(connect(port))
             connection.sendall(request())
             assert answer_of(stack.enter_context(connection.makefile("rb")))[0] == 200
-    peak = int(found(r" (\d+) KiB at most", process.last_words))
-    assert 16 <= peak < 400 * 16 / 2, peak
+    peak = int(found(r"peak (\d+) bytes", process.last_words))
+    assert 16384 <= peak < 400 * 16384 / 4, peak
+
+
+def used_seconds(process):
+    """Of the processors."""
+    with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def descriptors_run_out(command):
+    """Who is connected is served; who is not waits, at no cost, until somebody has gone."""
+    with (server(command, [(resource.RLIMIT_NOFILE, 40)]) as (process, port),
+          contextlib.ExitStack() as stack):
+        waiting = [stack.enter_context(connect(port)) for _ in range(100)]
+        for each in waiting:
+            each.sendall(request())
+        time.sleep(0.5)
+        before = used_seconds(process)
+        time.sleep(1.5)
+        assert used_seconds(process) - before < 0.3, used_seconds(process) - before
+        served = [each for each in waiting if select.select([each], [], [], 0)[0]]
+        assert 20 <= len(served) <= 40, len(served)
+        while waiting:
+            each = next(each for each in waiting if select.select([each], [], [], 30)[0])
+            with each.makefile("rb") as stream:
+                assert answer_of(stream)[0] == 200
+            each.sendall(request()) # it is served on
+            with each.makefile("rb") as stream:
+                assert answer_of(stream)[0] == 200
+            each.close()
+            waiting.remove(each)
+
+
+def memory_runs_out(command):
+    """Requests that are half there take what it has; then others get 503, until some have gone."""
+    half = form(b"a=" + b"x" * 10_000)[:-1]
+    limits = [(resource.RLIMIT_STACK, 1 << 20), (resource.RLIMIT_AS, 24 << 20)]
+    with (server(command, limits) as (process, port), contextlib.ExitStack() as stack):
+        poll, held = select.poll(), {}
+        while not poll.poll(0 if len(held) < 800 else 30_000):
+            assert len(held) < 800, "30 seconds ago"
+            connection = stack.enter_context(connect(port))
+            connection.sendall(half)
+            held[connection.fileno()] = connection
+            poll.register(connection, select.POLLIN)
+        refused_one = held.pop(poll.poll(0)[0][0])
+        with refused_one.makefile("rb") as stream:
+            assert answer_of(stream)[0] == 503
+        assert len(held) > 50, len(held)
+        some = list(held.values())
+        for each in some[:10]: # are answered as they should be
+            each.sendall(b"x")
+            with each.makefile("rb") as stream:
+                assert answer_of(stream)[0] in (200, 503)
+        for each in some:
+            each.close()
+        deadline = time.monotonic() + 20
+        while ask(port, request())[0][0] != 200:
+            assert time.monotonic() < deadline
 
 
 # --- chat -------------------------------------------------------------------------------------------

@@ -2,248 +2,249 @@
 //
 //   http [--malloc] [port [threads]]
 //
-// What a request needs (headers, parameters, body, answer) lies in its connection's arena; when the
-// answer is sent, the arena starts anew and nothing is destroyed. memory.hpp has that, and what
-// --malloc changes; request.hpp has what is read and answered. This file is sockets.
+// It answers with a page that shows what was asked. Headers, parameters, form and page lie in an
+// arena, which starts anew when the answer is sent. --malloc: the same on operator new.
 //
 // SPDX-License-Identifier: MIT
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <iterator>
-#include <new>
+#include <cctype>
+#include <charconv>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
-#include <thread>
-#include <unordered_map>
-#include <utility>
-#include <vector>
 
+#include <mete/adapt.hpp>
+#include <mete/connection_memory.hpp>
+
+#include "../support/event_loop.hpp"
 #include "../support/loopback.hpp"
-#include "memory.hpp"
-#include "request.hpp"
+#include "../support/plain_memory.hpp"
 
 namespace {
 
-using clock = std::chrono::steady_clock;
+using text = std::pmr::string;
+using fields = std::pmr::map<text, text, std::less<>>;
+constexpr std::size_t buffer_bytes = 16384; // for input: a head fits into it, or a body
 
-constexpr std::size_t max_discarded_bytes = 1 << 20; // of what comes behind a refused request
-constexpr std::chrono::seconds idle_limit{60}, stop_limit{5};
+struct request {
+  std::pmr::memory_resource* const in;
+  text method{in}, path{in};
+  fields headers{in}, form{in}; // the form: what address and body say
+  std::size_t body_bytes = 0;   // announced
+  text answer{in};
+};
 
-// What one thread serves.
+// What a connection has while it does not wait: an arena for its request, and a buffer for input.
+struct toolkit {
+  explicit toolkit(mete::connection_memory& all)
+      : arena(all.open()), buffer(all.try_take_buffer()) {
+    if (!buffer)
+      throw std::bad_alloc();
+  }
+  char* input() { return reinterpret_cast<char*>(buffer.bytes().data()); }
+  void begin() { now = new (arena->allocate(sizeof(request))) request{&in_arena}; }
+  void end() { // runs no destructor: all that it would free lies in the arena
+    now = nullptr;
+    arena->end_request();
+  }
+
+  mete::box<mete::connection> arena;
+  mete::resource_ref<mete::arena> in_arena{*arena};
+  mete::connection_buffer buffer;
+  request* now = nullptr;
+};
+
+struct heap {
+  explicit heap(mete::connection_memory&) {}
+  char* input() { return buffer.get(); }
+  void begin() { now.reset(new request{plain_memory::get()}); }
+  void end() { now = nullptr; }
+
+  std::unique_ptr<char[]> buffer = std::make_unique_for_overwrite<char[]>(buffer_bytes);
+  std::unique_ptr<request> now;
+};
+
+// Thrown: a connection's last answer, whole.
+struct refusal : std::string_view {};
+constexpr refusal bad_request{
+    "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+    "Send METHOD /PATH HTTP/1.1, a Host, headers once, %XX, no chunks.\n"};
+constexpr refusal no_memory{"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n"
+                            "No memory is left: send it again later.\n"};
+
+// Returns what stands before the separator, and removes both.
+std::string_view cut(std::string_view& from, std::string_view separator) {
+  const std::string_view before = from.substr(0, from.find(separator));
+  from.remove_prefix(std::min(before.size() + separator.size(), from.size()));
+  return before;
+}
+
+// With what its %XX and + stand for.
+text decoded(std::string_view from, text::allocator_type in) {
+  text to(in);
+  for (; !from.empty(); from.remove_prefix(1)) {
+    unsigned byte = static_cast<unsigned char>(from[0] == '+' ? ' ' : from[0]);
+    if (byte == '%') {
+      const std::string_view xx = from.substr(1, 2);
+      if (xx.size() < 2 || std::from_chars(xx.begin(), xx.end(), byte, 16).ptr != xx.end())
+        throw bad_request;
+      from.remove_prefix(2);
+    }
+    to += static_cast<char>(byte);
+  }
+  return to;
+}
+
+// NAME=VALUE&...; of a name that comes twice, the last.
+void read_form(std::string_view form, fields& to) {
+  while (!form.empty()) {
+    std::string_view value = cut(form, "&");
+    text name = decoded(cut(value, "="), to.get_allocator());
+    to.insert_or_assign(std::move(name), decoded(value, to.get_allocator()));
+  }
+}
+
+// METHOD /PATH?FORM HTTP/1.1, then lines of NAME: VALUE.
+void read_head(std::string_view head, request& to) {
+  std::string_view version = cut(head, "\r\n");
+  to.method = cut(version, " ");
+  std::string_view target = cut(version, " ");
+  if (to.method.empty() || !target.starts_with('/') || version != "HTTP/1.1")
+    throw bad_request;
+  to.path = decoded(cut(target, "?"), to.in);
+  read_form(target, to.form);
+  while (!head.empty()) {
+    std::string_view value = cut(head, "\r\n");
+    text name(value.substr(0, value.find_first_of(": \t")), to.in);
+    if (name.empty() || value.find(':') != name.size() ||
+        value.find_first_of("\r\n\0", 0, 3) != value.npos)
+      throw bad_request;
+    for (char& each : name)
+      each = static_cast<char>(std::tolower(static_cast<unsigned char>(each)));
+    value.remove_prefix(std::min(value.find_first_not_of(" \t", name.size() + 1), value.size()));
+    value = value.substr(0, value.find_last_not_of(" \t") + 1);
+    if (!to.headers.try_emplace(std::move(name), value).second)
+      throw bad_request;
+  }
+  to.headers.emplace("connection", "keep-alive"); // if nothing is said
+  const std::string_view length = to.headers.emplace("content-length", "0").first->second;
+  const auto [end, error] = std::from_chars(length.begin(), length.end(), to.body_bytes);
+  if (end != length.end() || error == std::errc::invalid_argument || !to.headers.contains("host") ||
+      to.headers.contains("transfer-encoding"))
+    throw bad_request;
+  if (error != std::errc() || to.body_bytes > buffer_bytes)
+    throw refusal{"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\nSend 16 KiB.\n"};
+}
+
+// Appends the pattern with the values for each {} in it, fit for HTML.
+void fill(text& to, std::string_view pattern, std::initializer_list<std::string_view> values) {
+  for (const std::string_view value : values) {
+    to += cut(pattern, "{}");
+    for (const char each : value)
+      each == '<' ? to += "&lt;" : each == '&' ? to += "&amp;" : to += each;
+  }
+  to += pattern;
+}
+
+std::string_view write_answer(request& to, bool is_last) {
+  text page(to.in);
+  fill(page, "<!doctype html><meta charset=utf-8><title>{}</title>\n", {to.path});
+  for (const fields* const each : {&to.headers, &to.form})
+    for (const auto& [name, value] : *each)
+      fill(page, "<p>{}: {}\n", {name, value});
+  to.answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n";
+  fill(to.answer, "Content-Length: {}\r\nConnection: {}\r\n\r\n",
+       {std::to_string(page.size()), is_last ? "close" : "keep-alive"});
+  return to.answer.append(page, 0, to.method == "HEAD" ? 0 : page.size());
+}
+
 template <class Memory>
-class server {
-public:
-  server(int listener, int signals) : listener_(listener), signals_(signals) {
-    loopback::watch(epoll_, listener_, EPOLLIN | EPOLLEXCLUSIVE, EPOLL_CTL_ADD);
-    loopback::watch(epoll_, signals_, EPOLLIN, EPOLL_CTL_ADD);
-  }
-  server(const server&) = delete;
-  ~server() { close(epoll_); }
+struct connection { // for loopback::event_loop
+  connection(int from, mete::connection_memory& with) : socket(from), all(with) {}
+  ~connection() { close(socket); }
 
-  // Until a signal has come and what was under way is answered.
-  void run() {
-    for (clock::time_point swept = clock::now(); !stopping_ || !sessions_.empty();) {
-      std::array<epoll_event, 64> events;
-      const int count = epoll_wait(epoll_, events.data(), events.size(), 1000);
-      now_ = clock::now();
-      for (const epoll_event* each = events.data(); each < events.data() + count; ++each)
-        dispatch(each->data.fd);
-      if (now_ - swept < std::chrono::seconds(1))
-        continue;
-      swept = now_;
-      std::erase_if(sessions_, [&](const auto& each) {
-        return now_ - each.second.active > (stopping_ ? stop_limit : idle_limit);
-      });
-    }
-    std::printf("http: %zu requests answered, %zu buffers left, %zu KiB at most\n", answered_,
-                memory_.buffers(), memory_.peak_bytes() >> 10);
-  }
-
-private:
-  struct session {
-    session(int with, Memory& all) : socket(with), memory(all) {}
-    session(const session&) = delete;
-    session& operator=(const session&) = delete;
-    ~session() {
-      if (now != nullptr)
-        memory.end(now);
-      close(socket);
-    }
-
-    const int socket;
-    typename Memory::connection memory;
-    request* now = nullptr;    // what is read or answered
-    std::string_view unread;   // in the input buffer
-    std::string_view unsent;   // of the answer
-    bool over = false;         // the last answer is sent; what still comes is discarded
-    std::size_t discarded = 0; // bytes
-    std::uint32_t waits_for = EPOLLIN;
-    clock::time_point active = {}; // an event came
-  };
-
-  void dispatch(int which) {
-    if (which == listener_)
-      return static_cast<void>(accept_one());
-    if (which == signals_)
-      return stop();
-    const auto found = sessions_.find(which);
-    if (found != sessions_.end() && !advance(found->second))
-      sessions_.erase(found);
-  }
-
-  // One at a time, so that every thread gets some. False: nobody is there.
-  bool accept_one() {
-    const int socket = loopback::accept_from(listener_);
-    if (socket < 0)
-      return false;
+  loopback::next step(bool is_ending) {
     try {
-      sessions_.reserve(sessions_.size() + 1); // what follows closes the socket if it fails
-      sessions_.try_emplace(socket, socket, memory_).first->second.active = now_;
-      loopback::watch(epoll_, socket, EPOLLIN, EPOLL_CTL_ADD);
-    } catch (const std::bad_alloc& error) {
-      refuse(socket, error);
-      close(socket);
+      if (unsent.empty() && (is_over || !memory || !answer_next(is_ending)))
+        return receive();
+    } catch (const refusal& why) {
+      unsent = why;
+      is_over = true;
+    } catch (const std::bad_alloc&) {
+      unsent = no_memory;
+      is_over = true;
     }
-    return true;
+    const ssize_t sent = send(socket, unsent.data(), unsent.size(), MSG_NOSIGNAL);
+    unsent.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(sent, 0)));
+    if (unsent.empty())
+      is_over ? memory.reset() : memory->end();
+    return loopback::next_after(sent);
   }
+  bool is_idle() const { return !memory && !is_over; }
 
-  // Who has asked is answered; who has not is closed.
-  void stop() {
-    while (accept_one()) {
+  loopback::next receive() {
+    if (is_over) { // closed with bytes unread, a connection is reset, and the answer lost
+      shutdown(socket, SHUT_WR);
+      return loopback::next_after(recv(socket, nullptr, buffer_bytes, MSG_TRUNC));
     }
-    loopback::watch(epoll_, listener_, 0, EPOLL_CTL_DEL);
-    loopback::watch(epoll_, signals_, 0, EPOLL_CTL_DEL);
-    stopping_ = true;
-    for (auto each = sessions_.begin(); each != sessions_.end();) {
-      session& of = each->second;
-      const bool ends = !advance(of) || (!of.over && of.now == nullptr && of.unread.empty());
-      each = ends ? sessions_.erase(each) : std::next(each);
-    }
-  }
-
-  static void refuse(int socket, const std::bad_alloc& error) {
-    constexpr std::string_view answer = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
-                                        "Content-Length: 0\r\n\r\n";
-    if (send(socket, answer.data(), answer.size(), MSG_NOSIGNAL) >= 0)
-      std::fprintf(stderr, "http: no memory for a connection, answered 503: %s\n", error.what());
-  }
-
-  // Does what can be done now. False: the connection is at its end.
-  bool advance(session& of) {
-    of.active = now_;
-    try {
-      return of.over ? discard(of) : send_rest(of) && (!of.unsent.empty() || receive(of));
-    } catch (const std::bad_alloc& error) {
-      refuse(of.socket, error);
-      return false;
-    }
-  }
-
-  bool receive(session& of) {
-    char* const input = of.memory.input(); // never full: a whole one holds an end of a header
-    char* const end = std::copy(of.unread.begin(), of.unread.end(), input);
-    const ssize_t got =
-        recv(of.socket, end, static_cast<std::size_t>(input + buffer_bytes - end), 0);
-    if (got < 0 && errno != EAGAIN)
-      return false;
-    of.unread = {input, end + std::max<ssize_t>(got, 0)};
-    while (!of.over && of.unsent.empty() && answer_next(of))
-      if (!send_rest(of))
-        return false;
-    if (of.over || (of.unread.empty() && of.now == nullptr))
-      of.memory.wait();
-    return got != 0 || !of.unsent.empty();
+    char* const input = (memory ? *memory : memory.emplace(all)).input(); // no whole request yet
+    std::copy(unread.begin(), unread.end(), input);
+    const ssize_t got = recv(socket, input + unread.size(), buffer_bytes - unread.size(), 0);
+    const loopback::next after = loopback::next_after(got);
+    unread = {input, unread.size() + static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+    if (unread.empty() && !memory->now)
+      memory.reset();
+    return after;
   }
 
   // Goes on with a request, or begins one. False: more of it has to come.
-  bool answer_next(session& of) {
-    int status = 0;
-    if (of.now == nullptr) {
-      const std::size_t end = of.unread.substr(0, max_header_bytes).find("\r\n\r\n");
-      if (end == std::string_view::npos && of.unread.size() < max_header_bytes)
+  bool answer_next(bool is_ending) {
+    if (!memory->now) {
+      const std::size_t end = unread.find("\r\n\r\n");
+      if (end == unread.npos && unread.size() < buffer_bytes)
         return false;
-      of.now = of.memory.begin();
-      status = end == std::string_view::npos ? 431 : parse(of.unread.substr(0, end + 2), *of.now);
-      of.unread.remove_prefix(std::min(end, of.unread.size() - 4) + 4);
+      memory->begin();
+      if (end == unread.npos)
+        throw refusal{"HTTP/1.1 431 Head Too Large\r\nConnection: close\r\n\r\nSend 16 KiB.\n"};
+      read_head(unread.substr(0, end + 2), *memory->now);
+      unread.remove_prefix(end + 4);
     }
-    if (status == 0) {
-      request& now = *of.now;
-      const std::string_view part = of.unread.substr(0, now.body_bytes - now.body.size());
-      now.body += part;
-      of.unread.remove_prefix(part.size());
-      if (now.body.size() < now.body_bytes)
-        return false;
-    }
-    of.now->is_last |= stopping_ || status != 0;
-    respond(*of.now, status);
-    of.unsent = of.now->answer;
-    ++answered_;
+    request& now = *memory->now;
+    if (unread.size() < now.body_bytes)
+      return false;
+    read_form(unread.substr(0, now.body_bytes), now.form);
+    unread.remove_prefix(now.body_bytes);
+    is_over = is_ending || now.headers.at("connection").find("lose") != unread.npos;
+    unsent = write_answer(now, is_over);
     return true;
   }
 
-  // Sends what the other side takes. False: it is gone.
-  bool send_rest(session& of) {
-    while (!of.unsent.empty()) {
-      const ssize_t sent = send(of.socket, of.unsent.data(), of.unsent.size(), MSG_NOSIGNAL);
-      if (sent < 0 && errno != EAGAIN)
-        return false;
-      if (sent < 0)
-        break;
-      of.unsent.remove_prefix(static_cast<std::size_t>(sent));
-      if (of.unsent.empty()) {
-        of.over = of.now->is_last;
-        of.memory.end(std::exchange(of.now, nullptr));
-        if (of.over)
-          shutdown(of.socket, SHUT_WR);
-      }
-    }
-    const std::uint32_t wanted = of.unsent.empty() ? EPOLLIN : EPOLLOUT;
-    if (wanted != std::exchange(of.waits_for, wanted))
-      loopback::watch(epoll_, of.socket, wanted, EPOLL_CTL_MOD);
-    return true;
-  }
-
-  // Behind the last answer. Closed with bytes unread, a connection is reset, and the answer lost.
-  static bool discard(session& of) {
-    std::array<char, 4096> nowhere;
-    const ssize_t got = recv(of.socket, nowhere.data(), nowhere.size(), 0);
-    of.discarded += static_cast<std::size_t>(std::max<ssize_t>(got, 0));
-    return got > 0 ? of.discarded < max_discarded_bytes : got < 0 && errno == EAGAIN;
-  }
-
-  const int listener_, signals_;
-  const int epoll_ = epoll_create1(EPOLL_CLOEXEC);
-  bool stopping_ = false;
-  std::size_t answered_ = 0;
-  clock::time_point now_ = clock::now();
-  Memory memory_;
-  std::unordered_map<int, session> sessions_; // by socket; goes before the memory
+  const int socket;
+  mete::connection_memory& all;
+  std::optional<Memory> memory;
+  std::string_view unread, unsent; // of the input, of the answer
+  bool is_over = false;            // with what is unsent
 };
 
 template <class Memory>
-void serve(int port, int threads) {
-  const int signals = loopback::ending_signals();
-  const int listener = loopback::listen_on("http", port);
-  std::vector<std::jthread> running;
-  while (threads-- > 0)
-    running.emplace_back([=] { server<Memory>(listener, signals).run(); });
+void serve(int epoll, int listener, int signals) {
+  mete::connection_memory all(
+      {.name = "http", .buffer_bytes = buffer_bytes, .limit_bytes = std::size_t{256} << 20});
+  loopback::serve<connection<Memory>>(epoll, listener, signals, all, no_memory);
+  std::printf("http: %zu buffers left, peak %zu bytes\n", all.buffers(), all.usage().peak_bytes);
 }
 
 } // namespace
 
 // NOLINTNEXTLINE(bugprone-exception-escape): out of memory at the start ends it
-int main(int count, char** arguments) {
-  const bool on_malloc = count > 1 && std::string_view(arguments[1]) == "--malloc";
-  const int first = on_malloc ? 2 : 1;
-  const int port = count > first ? loopback::number_of(arguments[first]) : 7946;
-  const int threads = count > first + 1 ? loopback::number_of(arguments[first + 1]) : 1;
-  if (port < 0 || port > 65535 || threads < 1 || threads > 256 || count > first + 2) {
-    std::fprintf(stderr, "usage: http [--malloc] [port, 0 for any [threads, 1 to 256]]\n");
-    return 2;
-  }
-  on_malloc ? serve<heap>(port, threads) : serve<toolkit>(port, threads);
+int main(int count, char** given) {
+  const loopback::arguments with = loopback::arguments_of("http", count, given, 7946, 256);
+  const int signals = loopback::ending_signals(), listener = loopback::listen_on("http", with.port);
+  loopback::on_threads(with.threads, [&](int epoll) {
+    with.on_malloc ? serve<heap>(epoll, listener, signals)
+                   : serve<toolkit>(epoll, listener, signals);
+  });
 }

@@ -1,4 +1,4 @@
--- What wrk asks of http: pages of the shop, and every eighth time a form.
+-- What wrk asks of http: addresses with parameters, and every eighth time a form.
 -- SPDX-License-Identifier: MIT
 
 local requests = {}

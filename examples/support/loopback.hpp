@@ -36,6 +36,28 @@ inline int number_of(const char* argument) {
                                                                           : -1;
 }
 
+// What a server is called with: [--malloc] [port [threads]].
+struct arguments {
+  bool on_malloc;
+  int port, threads;
+};
+
+// Ends the program with its usage if they are wrong.
+inline arguments arguments_of(const char* program, int count, char** given, int port,
+                              int max_threads) {
+  const bool on_malloc = count > 1 && std::strcmp(given[1], "--malloc") == 0;
+  const int first = on_malloc ? 2 : 1;
+  const arguments with{on_malloc, count > first ? number_of(given[first]) : port,
+                       count > first + 1 ? number_of(given[first + 1]) : 1};
+  if (with.port < 0 || with.port > 65535 || with.threads < 1 || with.threads > max_threads ||
+      count > first + 2) {
+    std::fprintf(stderr, "usage: %s [--malloc] [port, 0 for any [threads, 1 to %d]]\n", program,
+                 max_threads);
+    std::exit(2);
+  }
+  return with;
+}
+
 inline sockaddr_in address_of(int port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -71,11 +93,12 @@ inline int accept_from(int listener) {
   return accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
-inline void watch(int epoll, int which, std::uint32_t events, int how) {
+// False: there is no memory for it.
+inline bool watch(int epoll, int which, std::uint32_t events, int how) {
   epoll_event wanted{};
   wanted.events = events;
   wanted.data.fd = which;
-  epoll_ctl(epoll, how, which, &wanted);
+  return epoll_ctl(epoll, how, which, &wanted) == 0;
 }
 
 // Becomes readable when SIGTERM or SIGINT comes, which then end the process no longer. Threads that
