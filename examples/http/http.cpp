@@ -237,13 +237,6 @@ void serve(int port, int threads) {
 
 // NOLINTNEXTLINE(bugprone-exception-escape): out of memory at the start ends it
 int main(int count, char** arguments) {
-  const bool on_malloc = count > 1 && std::string_view(arguments[1]) == "--malloc";
-  const int first = on_malloc ? 2 : 1;
-  const int port = count > first ? loopback::number_of(arguments[first]) : 7946;
-  const int threads = count > first + 1 ? loopback::number_of(arguments[first + 1]) : 1;
-  if (port < 0 || port > 65535 || threads < 1 || threads > 256 || count > first + 2) {
-    std::fprintf(stderr, "usage: http [--malloc] [port, 0 for any [threads, 1 to 256]]\n");
-    return 2;
-  }
-  on_malloc ? serve<heap>(port, threads) : serve<toolkit>(port, threads);
+  const loopback::arguments with = loopback::arguments_of("http", count, arguments, 7946, 256);
+  with.on_malloc ? serve<heap>(with.port, with.threads) : serve<toolkit>(with.port, with.threads);
 }

@@ -36,6 +36,28 @@ inline int number_of(const char* argument) {
                                                                           : -1;
 }
 
+// What a server is called with: [--malloc] [port [threads]].
+struct arguments {
+  bool on_malloc;
+  int port, threads;
+};
+
+// Ends the program with its usage if they are wrong.
+inline arguments arguments_of(const char* program, int count, char** given, int port,
+                              int max_threads) {
+  const bool on_malloc = count > 1 && std::strcmp(given[1], "--malloc") == 0;
+  const int first = on_malloc ? 2 : 1;
+  const arguments with{on_malloc, count > first ? number_of(given[first]) : port,
+                       count > first + 1 ? number_of(given[first + 1]) : 1};
+  if (with.port < 0 || with.port > 65535 || with.threads < 1 || with.threads > max_threads ||
+      count > first + 2) {
+    std::fprintf(stderr, "usage: %s [--malloc] [port, 0 for any [threads, 1 to %d]]\n", program,
+                 max_threads);
+    std::exit(2);
+  }
+  return with;
+}
+
 inline sockaddr_in address_of(int port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
