@@ -117,6 +117,13 @@ def server(command, limits=()):
     assert process.returncode == 0, process.returncode
 
 
+def used_seconds(process):
+    """Of the processors."""
+    with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def connect(port):
     connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -316,13 +323,6 @@ def idle_connections_hold_no_buffer(command):
     assert 16384 <= peak < 400 * 16384 / 4, peak
 
 
-def used_seconds(process):
-    """Of the processors."""
-    with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def descriptors_run_out(command):
     """Who is connected is served; who is not waits, at no cost, until somebody has gone."""
     with (server(command, [(resource.RLIMIT_NOFILE, 40)]) as (process, port),
@@ -436,6 +436,94 @@ def backlog_comes_whole(port):
                 assert got == f"late: {i} {words}\n", (i, got)
 
 
+def join(connection, room, name):
+    """Returns what comes then, line by line."""
+    connection.sendall(f"join {room} {name}\n".encode())
+    stream = connection.makefile("r")
+    assert stream.readline() == f"* {name} joins {room}\n"
+    return stream
+
+
+def talk(port, room, count):
+    """Somebody says long lines there, and hears each of them."""
+    text = "w" * 380
+    with connect(port) as talker, join(talker, room, "talker") as stream:
+        sender = threading.Thread(target=talker.sendall, daemon=True, args=[
+            "".join(f"say {i} {text}\n" for i in range(count)).encode()])
+        sender.start()
+        for i in range(count):
+            got = stream.readline()
+            assert got == f"talker: {i} {text}\n", (i, got)
+        sender.join()
+
+
+def connect_with_little_room(port):
+    connection = socket.socket()
+    connection.settimeout(30)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    connection.connect(("127.0.0.1", port))
+    return connection
+
+
+def slow_client_is_disconnected(port):
+    """16 MB are more than the sockets hold and the server keeps; who talks gets all of it."""
+    with connect_with_little_room(port) as slow, join(slow, "hall", "slow"):
+        talk(port, "hall", 40_000)
+        heard = 0
+        with contextlib.suppress(ConnectionResetError):
+            while part := slow.recv(1 << 20):
+                heard += len(part)
+        assert 0 < heard < 40_000 * 380 * 3 // 4, heard
+
+
+def full_ring_loses_nothing(port):
+    """Three clients say more at once than the ring has room for; all members hear one order."""
+    count = 6_000
+    with contextlib.ExitStack() as stack:
+        members = [stack.enter_context(connect(port)) for _ in range(40)]
+        streams = [stack.enter_context(join(each, "fair", f"m{i}"))
+                   for i, each in enumerate(members)]
+        for i, each in enumerate(streams): # who has joined since
+            for later in range(i + 1, len(members)):
+                assert each.readline() == f"* m{later} joins fair\n"
+        lines = "".join(f"say {i}\n" for i in range(count)).encode()
+        talkers = [threading.Thread(target=each.sendall, args=[lines], daemon=True)
+                   for each in members[:3]]
+        for each in talkers:
+            each.start()
+        heard = ["".join(stream.readline() for _ in range(3 * count)) for stream in streams]
+        assert all(each == heard[0] for each in heard)
+        for i in range(3):
+            said = re.findall(rf"^m{i}: (\d+)$", heard[0], re.MULTILINE)
+            assert said == [str(number) for number in range(count)], i
+        for each in talkers:
+            each.join()
+
+
+def chat_without_descriptors(command):
+    """Who finds none has to wait, those who are there are served, and the server does not spin."""
+    limits = [(resource.RLIMIT_NOFILE, 30)]
+    with server([*command, "0", "2"], limits) as (process, port), contextlib.ExitStack() as stack:
+        all_of_them = [stack.enter_context(connect(port)) for _ in range(40)]
+        first = stack.enter_context(join(all_of_them[0], "queue", "first"))
+        last = all_of_them[-1]
+        last.sendall(b"join queue last\n")
+        assert not select.select([last], [], [], 0.5)[0], "it has been accepted"
+        before = used_seconds(process)
+        time.sleep(1)
+        assert used_seconds(process) - before < 0.3, used_seconds(process) - before
+        all_of_them[0].sendall(b"say still here\n")
+        assert first.readline() == "first: still here\n"
+        for each in all_of_them[1:-1]:
+            each.close()
+        assert first.readline() == "* last joins queue\n"
+        assert last.makefile("r").readline() == "* last joins queue\n"
+    assert found(r" (\d+) messages left", process.last_words) == "0", process.last_words
+    none = ["/bin/sh", "-c", 'ulimit -n 8 && exec "$0" "$@"', *command, "0", "64"]
+    done = subprocess.run(none, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and done.stderr.count("more descriptors") == 1, done
+
+
 def chat(command):
     """Messages arrive in order at every member, and the same in both modes; none is left."""
     load = os.path.join(os.path.dirname(command[-1]), "chat_load")
@@ -445,18 +533,29 @@ def chat(command):
             with server([*command, *mode, "0", str(readers)]) as (process, port):
                 chat_lines(port)
                 backlog_comes_whole(port)
-                talk = output_of([*command[:-1], load, str(port), "40", "3", "100"])
-                sums.append(found(r"checksum (\d+)", talk))
+                full_ring_loses_nothing(port)
+                slow_client_is_disconnected(port)
+                talk_of_all = output_of([*command[:-1], load, str(port), "40", "3", "100"])
+                sums.append(found(r"checksum (\d+)", talk_of_all))
                 for _ in range(20): # members that do not listen, and go
                     with connect(port) as silent:
                         silent.sendall(b"join noise x\n" + b"say louder\n" * 500)
-                stay = connect(port)
+                stay, late = connect(port), connect_with_little_room(port)
                 stay.sendall(b"join tea late\nsay bye\n")
                 stay.recv(1)
-                process.send_signal(signal.SIGTERM)
+                with join(late, "end", "late") as stream:
+                    talk(port, "end", 15_000)
+                    process.send_signal(signal.SIGTERM)
+                    assert stream.readline() == "* talker joins end\n"
+                    for i in range(15_000): # what was said comes, though nobody is heard any more
+                        assert stream.readline().startswith(f"talker: {i} w"), i
+                    assert stream.read() == ""
+                late.close()
                 stay.makefile("r").read() # closed by the server
-            assert found(r" (\d+) left", process.last_words) == "0", process.last_words
+                stay.close()
+            assert found(r" (\d+) messages left", process.last_words) == "0", process.last_words
     assert len(set(sums)) == 1, sums
+    chat_without_descriptors(command)
     expect_refusals(command)
     refused([*command[:-1], load, "1", "0"], "usage: chat_load")
     refused([*command[:-1], load, "1"], "chat_load: cannot connect to port 1", "start chat")

@@ -1,24 +1,20 @@
-// chat: a server of chat rooms. Messages are made by some threads, and sent and freed by another.
+// chat: a server of chat rooms. Messages are made by some threads, and freed by another.
 //
-//   chat [--malloc] [port [readers]]
+//   chat [--malloc] [port [threads]]
 //
-// Clients send lines: `join ROOM NAME`, `say TEXT`, `quit`. Readers (threads) take lines apart in a
-// scratch arena, make each message once, in a mete::shared_pool, and put it into a broadcast ring,
-// which gives it its place among all others. The speaker (a thread too) takes it out there and
-// sends it to each member of the room: all see one order. When the ring is full readers wait, and
-// so do their clients; a client that does not read is disconnected. memory.hpp has what --malloc
-// changes.
+// Clients send lines: `join ROOM NAME`, `say TEXT`, `quit`. Readers, threads, take a line apart in
+// a scratch arena, make a message, in a mete::shared_pool, and put it into a mete::ring, which
+// gives it its place among all others: all see one order. The speaker takes it out, adds it to what
+// each member of the room is to get, and frees it. When the ring is full readers wait, and so do
+// their clients; a client that does not read is disconnected. --malloc: no pool and no arena.
 //
 // SPDX-License-Identifier: MIT
 
-#include <sys/uio.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <optional>
+#include <chrono>
+#include <memory>
+#include <memory_resource>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -26,198 +22,229 @@
 #include <utility>
 #include <vector>
 
+#include <mete/adapt.hpp>
+#include <mete/arena.hpp>
+#include <mete/ring.hpp>
+#include <mete/shared_pool.hpp>
+
 #include "../support/loopback.hpp"
-#include "memory.hpp"
-#include "reader.hpp"
+#include "../support/plain_memory.hpp"
 
 namespace {
 
-constexpr std::size_t max_waiting = 20'000; // messages for one client
+constexpr std::size_t max_line_bytes = 400, max_name_bytes = 32, max_unsent_bytes = 8 << 20;
 
-template <class Memory>
-class speaker {
-public:
-  explicit speaker(int listener)
-      : in_{.listener = listener, .signals = loopback::ending_signals()} {
-    loopback::watch(epoll_, in_.alarm, EPOLLIN, EPOLL_CTL_ADD);
-  }
+struct client {
+  ~client() { close(socket); }
 
-  // Until a signal has come and what was said before is sent.
-  void run(int readers) {
-    in_.readers = readers;
-    std::vector<std::jthread> threads;
-    for (int i = 0; i < readers; ++i)
-      threads.emplace_back([this] { reader<Memory>(in_).run(); });
-    for (bool was_idle = false;;) {
-      const bool are_gone = in_.readers == 0; // asked first: what they said is in the ring
-      if (was_idle)
-        in_.is_asleep.exchange(
-            true); // before the look at the ring, mailbox::put() does the contrary
-      const bool is_idle = take_events() == 0;
-      for (client* const each : std::exchange(due_, {}))
-        send_to(*each);
-      if (is_idle && are_gone)
-        break;
-      await(is_idle && was_idle ? -1 : 0);
-      was_idle = is_idle;
+  const int socket, epoll;                   // its reader's
+  std::string line = {}, name = {};          // the reader's: what has begun, and as whom it joined
+  std::string room = {}, unsent = {};        // the speaker's, as all that follows
+  bool is_blocked = false, has_left = false; // blocked: until its reader says that it has room
+};
+
+// What a reader tells the speaker. The text lies right behind it.
+struct message {
+  enum kind_type { came, joined, said, answered, has_room, left, ended } kind;
+  client* from;
+  std::size_t bytes;
+
+  char* text() { return reinterpret_cast<char*>(this + 1); }
+};
+
+// Accepts clients, takes apart what they send, and tells the speaker.
+struct reader {
+  // Until a signal has come.
+  void run() {
+    loopback::watch(epoll, signals, EPOLLIN, EPOLL_CTL_ADD);
+    for (bool ends = false; !ends;) {
+      std::array<epoll_event, 64> ready;
+      const int count = epoll_wait(epoll, ready.data(), ready.size(), listens ? -1 : 10);
+      if (!std::exchange(listens, true))
+        loopback::watch(epoll, listener, EPOLLIN | EPOLLEXCLUSIVE, EPOLL_CTL_ADD);
+      for (const epoll_event* each = ready.data(); each < ready.data() + count; ++each)
+        if (each->data.fd == signals)
+          ends = true;
+        else if (each->data.fd == listener)
+          accept_one();
+        else
+          serve(*clients.at(each->data.fd), each->events);
     }
-    const auto waits = [](const auto& each) { return each.second->waiting != 0; };
-    for (int i = 0; i < 20 && std::any_of(clients_.begin(), clients_.end(), waits); ++i)
-      await(100);
-    while (!clients_.empty())
-      remove(clients_.begin()->second);
-    std::printf("chat: %zu messages, %zu deliveries, %zu left\n", messages_, deliveries_,
-                in_.memory.left());
+    tell(message::ended, nullptr);
   }
 
-private:
-  std::size_t take_events() {
-    std::size_t taken = 0;
-    for (; taken < 256; ++taken) {
-      const std::optional<event> next = in_.memory.take();
-      if (!next)
-        break;
-      obey(*next);
+  void accept_one() {
+    const int socket = loopback::accept_from(listener);
+    if (socket >= 0) {
+      tell(message::came, clients[socket] = new client{socket, epoll});
+      loopback::watch(epoll, socket, EPOLLIN, EPOLL_CTL_ADD);
+    } else if (errno != EAGAIN) { // no descriptor is left; epoll would say the same at once
+      loopback::watch(epoll, listener, 0, EPOLL_CTL_DEL);
+      listens = false;
     }
-    return taken;
   }
 
-  void obey(const event& what) {
-    client& from = *what.from;
-    if (what.kind == event::came) {
-      clients_[from.socket] = &from;
-      loopback::watch(epoll_, from.socket, EPOLLOUT | EPOLLET, EPOLL_CTL_ADD);
-    } else if (what.kind == event::left) {
-      send_to(from); // what was said before it quit
-      remove(&from);
+  void serve(client& from, std::uint32_t events) {
+    if ((events & EPOLLOUT) != 0) {
+      loopback::watch(epoll, from.socket, EPOLLIN, EPOLL_CTL_MOD);
+      tell(message::has_room, &from);
+    }
+    if (!hear(from)) {
+      loopback::watch(epoll, from.socket, 0, EPOLL_CTL_DEL);
+      clients.erase(from.socket);
+      tell(message::left, &from); // the speaker ends it
+    }
+  }
+
+  // Obeys the lines that have come. False: the client is gone.
+  bool hear(client& from) {
+    std::array<char, 16384> bytes;
+    const ssize_t got = recv(from.socket, bytes.data(), bytes.size(), 0);
+    if (got <= 0)
+      return got < 0 && errno == EAGAIN;
+    std::string_view heard(bytes.data(), static_cast<std::size_t>(got));
+    for (std::size_t end = 0; (end = heard.find('\n')) != heard.npos;) {
+      from.line += heard.substr(0, end);
+      if (!obey(from, from.line))
+        return false;
+      from.line.clear();
+      heard.remove_prefix(end + 1);
+    }
+    from.line += heard;
+    return from.line.size() <= max_line_bytes;
+  }
+
+  // False: it was `quit`.
+  bool obey(client& from, std::string_view line) {
+    arena->reset(); // what the line before needed
+    std::pmr::vector<std::string_view> words(scratch);
+    const auto is_space = [](char each) { return each == ' ' || each == '\t' || each == '\r'; };
+    for (auto at = line.begin(); at != line.end();) {
+      const auto begin = std::find_if_not(at, line.end(), is_space);
+      at = std::find_if(begin, line.end(), is_space);
+      if (begin != at)
+        words.emplace_back(begin, at);
+    }
+    std::pmr::string text(scratch);
+    if (line.size() > max_line_bytes) {
+      tell(message::answered, &from, "! the line is not sent: it has more than 400 bytes\n");
+    } else if (words.empty() || words[0] == "quit") {
+      return words.empty();
+    } else if (words[0] == "join" && words.size() == 3 && words[1].size() <= max_name_bytes &&
+               words[2].size() <= max_name_bytes) {
+      from.name = words[2];
+      text.append("* ").append(from.name).append(" joins ").append(words[1]).append("\n");
+      tell(message::joined, &from, text);
+    } else if (words[0] == "say" && words.size() > 1 && !from.name.empty()) {
+      text.append(from.name).append(":");
+      for (std::size_t i = 1; i < words.size(); ++i)
+        text.append(" ").append(words[i]);
+      tell(message::said, &from, text.append("\n"));
     } else {
-      if (what.kind == event::joined)
-        enter(from, {what.what->text(), what.what->bytes - 1});
-      if (what.kind == event::answered)
-        give(from, what.what);
-      else
-        for (client* const each : rooms_[from.room])
-          give(*each, what.what);
-      if (what.what->unsent == 0)
-        in_.memory.deallocate(what.what);
-      ++messages_;
+      tell(message::answered, &from,
+           "! not understood: join ROOM NAME (32 bytes each) first, then say TEXT, or quit\n");
     }
+    return true;
   }
 
-  // The room is the last word.
-  void enter(client& who, std::string_view notice) {
-    leave(who);
-    who.room = notice.substr(notice.rfind(' ') + 1);
-    rooms_[who.room].push_back(&who);
-  }
-  void leave(client& who) {
-    if (const auto found = rooms_.find(who.room); found != rooms_.end())
-      if (std::erase(found->second, &who); found->second.empty())
-        rooms_.erase(found);
+  void tell(message::kind_type kind, client* from, std::string_view text = {}) {
+    void* const memory = messages.allocate(sizeof(message) + text.size(), alignof(message));
+    auto* const made = new (memory) message{kind, from, text.size()};
+    std::copy(text.begin(), text.end(), made->text());
+    auto place = ring.reserve(sizeof(void*)); // waits while it is full
+    new (place.bytes().data()) message*(made);
+    place.commit();
   }
 
-  void give(client& to, message* what) {
-    if (to.waiting == max_waiting) { // its reader hears of it
-      drop_all(to);
-      shutdown(to.socket, SHUT_RDWR);
+  mete::ring<mete::producers::many>& ring;
+  std::pmr::memory_resource& messages;
+  const int listener, signals, epoll;
+  const bool on_malloc;
+  mete::resource<mete::arena> arena = {};
+  std::pmr::memory_resource* const scratch = on_malloc ? plain_memory::get() : &arena;
+  std::unordered_map<int, client*> clients = {}; // by socket
+  bool listens = false;                          // not yet, or no descriptor was left
+};
+
+// Sends what the readers tell.
+struct speaker {
+  // Until they have ended, and all is sent to those who read it soon.
+  void run() {
+    while (readers != 0) {
+      obey(ring.read().bytes()); // waits for it
+      ring.consume([this](std::span<std::byte> record) { obey(record); }, 255);
+      send_all();
     }
-    delivery* const added = in_.memory.make(what);
-    (to.last != nullptr ? to.last->next : to.first) = added;
-    to.last = added;
-    ++to.waiting;
-    ++what->unsent;
-    ++deliveries_;
-    if (!std::exchange(to.is_due, true))
-      due_.push_back(&to);
+    for (int tries = 0; tries < 200 && !clients.empty(); ++tries, send_all())
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 
-  void drop_first(client& of) {
-    delivery* const gone = of.first;
-    of.first = gone->next;
-    of.last = of.first != nullptr ? of.last : nullptr;
-    of.sent_bytes = 0;
-    --of.waiting;
-    if (--gone->what->unsent == 0)
-      in_.memory.deallocate(gone->what);
-    in_.memory.end(gone);
-  }
-  void drop_all(client& of) {
-    while (of.first != nullptr)
-      drop_first(of);
-  }
-
-  void send_to(client& to) {
-    to.is_due = false;
-    while (to.first != nullptr && !to.is_blocked) {
-      std::array<iovec, 64> parts;
-      msghdr all{};
-      all.msg_iov = parts.data();
-      for (delivery* each = to.first; each != nullptr && all.msg_iovlen < parts.size();
-           each = each->next)
-        parts[all.msg_iovlen++] = {each->what->text(), each->what->bytes};
-      parts[0] = {to.first->what->text() + to.sent_bytes, to.first->what->bytes - to.sent_bytes};
-      const ssize_t sent = sendmsg(to.socket, &all, MSG_NOSIGNAL);
-      if (sent < 0 && errno == EAGAIN)
-        to.is_blocked = true;
-      else if (sent < 0)
-        drop_all(to);
-      else
-        for (to.sent_bytes += static_cast<std::size_t>(sent);
-             to.first != nullptr && to.sent_bytes >= to.first->what->bytes;) {
-          const std::size_t rest = to.sent_bytes - to.first->what->bytes;
-          drop_first(to);
-          to.sent_bytes = rest;
-        }
-    }
+  void obey(std::span<std::byte> record) {
+    message* const what = *reinterpret_cast<message**>(record.data());
+    client* const from = what->from;
+    const std::string_view text(what->text(), what->bytes);
+    if (what->kind == message::came)
+      clients.emplace_back(from);
+    if (what->kind == message::joined) // the room is the last word
+      from->room = text.substr(text.rfind(' ') + 1);
+    if (what->kind == message::joined || what->kind == message::said)
+      for (const auto& each : clients)
+        if (each->room == from->room)
+          each->unsent += text;
+    if (what->kind == message::answered)
+      from->unsent += text;
+    if (what->kind == message::has_room)
+      from->is_blocked = false;
+    if (what->kind == message::left)
+      from->has_left = true;
+    readers -= what->kind == message::ended;
+    messages.deallocate(what, sizeof(message) + what->bytes, alignof(message));
   }
 
-  void remove(client* gone) {
-    leave(*gone);
-    drop_all(*gone);
-    std::erase(due_, gone);
-    clients_.erase(gone->socket);
-    close(gone->socket);
-    delete gone;
+  void send_all() {
+    std::erase_if(clients, [this](const auto& each) {
+      send_to(*each);
+      return each->has_left || (readers == 0 && each->unsent.empty());
+    });
   }
 
-  void await(int milliseconds) {
-    std::array<epoll_event, 64> ready;
-    const int count = epoll_wait(epoll_, ready.data(), ready.size(), milliseconds);
-    for (const epoll_event* each = ready.data(); each < ready.data() + count; ++each) {
-      eventfd_t alarms = 0;
-      if (each->data.fd == in_.alarm) {
-        eventfd_read(in_.alarm, &alarms);
-      } else {
-        clients_[each->data.fd]->is_blocked = false;
-        send_to(*clients_[each->data.fd]);
-      }
-    }
+  void send_to(client& to) const {
+    if (to.unsent.size() > max_unsent_bytes)
+      shutdown(to.socket, SHUT_RDWR); // its reader sees the end
+    if (to.unsent.empty() || (to.is_blocked && readers != 0))
+      return;
+    const ssize_t sent = send(to.socket, to.unsent.data(), to.unsent.size(), MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN)
+      return to.unsent.clear();
+    to.unsent.erase(0, static_cast<std::size_t>(std::max<ssize_t>(sent, 0)));
+    to.is_blocked = !to.unsent.empty();
+    if (to.is_blocked)
+      loopback::watch(to.epoll, to.socket, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
   }
 
-  mailbox<Memory> in_;
-  const int epoll_ = epoll_create1(EPOLL_CLOEXEC);
-  std::unordered_map<int, client*> clients_; // by socket
-  std::unordered_map<std::string, std::vector<client*>> rooms_;
-  std::vector<client*> due_; // have something to be sent
-  std::size_t messages_ = 0;
-  std::size_t deliveries_ = 0;
+  mete::ring<mete::producers::many>& ring;
+  std::pmr::memory_resource& messages;
+  int readers; // that have not ended
+  std::vector<std::unique_ptr<client>> clients = {};
 };
 
 } // namespace
 
 // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends it, with a message
 int main(int count, char** arguments) {
-  const bool on_malloc = count > 1 && std::string_view(arguments[1]) == "--malloc";
-  const int first = on_malloc ? 2 : 1;
-  const int port = count > first ? loopback::number_of(arguments[first]) : 7947;
-  const int readers = count > first + 1 ? loopback::number_of(arguments[first + 1]) : 1;
-  if (port < 0 || port > 65535 || readers < 1 || readers > 64 || count > first + 2) {
-    std::fprintf(stderr, "usage: chat [--malloc] [port, 0 for any [readers, 1 to 64]]\n");
-    return 2;
+  const loopback::arguments with = loopback::arguments_of("chat", count, arguments, 7947, 64);
+  const int signals = loopback::ending_signals(), listener = loopback::listen_on("chat", with.port);
+  mete::resource<mete::shared_pool> pool({.name = "messages", .block_bytes = 512});
+  std::pmr::memory_resource& messages = with.on_malloc ? *plain_memory::get() : pool;
+  mete::ring<mete::producers::many> ring({.capacity_bytes = 1 << 17, .blocking = true});
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < with.threads; ++i) {
+    const int epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0)
+      loopback::fail("chat", "serve", with.port, "allow more descriptors: ulimit -n");
+    threads.emplace_back(
+        [&, epoll] { reader{ring, messages, listener, signals, epoll, with.on_malloc}.run(); });
   }
-  const int listener = loopback::listen_on("chat", port);
-  if (on_malloc)
-    speaker<heap>(listener).run(readers);
-  else
-    speaker<toolkit>(listener).run(readers);
+  speaker{ring, messages, with.threads}.run();
+  std::printf("chat: ended, %zu messages left\n", pool->live_blocks());
 }
