@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One thread keeps a large set of blocks alive and keeps replacing a random one: the heap is cold,
 // so every cache line that malloc or free touches of its own accord is a miss. The idea is that of
-// the "random free and allocate" tests used since Zorn and Grunwald's synthetic models (1992). Prints
-// the time of one replacement, without making the set.
+// the "random free and allocate" tests used since Zorn and Grunwald's synthetic models (1992).
+// Prints the time of one replacement, without making the set.
 
 #include "support.hpp"
 
