@@ -8,7 +8,7 @@ def build(first, count):
             for i in range(first, first + count)}
 
 
-count = 15_000 if os.environ.get("METE_BENCH_QUICK") == "1" else 70_000
+count = 11_000 if os.environ.get("METE_BENCH_QUICK") == "1" else 70_000
 kept = {}
 total = 0
 for generation in range(4):

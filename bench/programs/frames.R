@@ -4,7 +4,7 @@ rounds <- if (Sys.getenv("METE_BENCH_QUICK") == "1") 1 else 10
 set.seed(1)
 total <- 0
 for (round in seq_len(rounds)) {
-  count <- 20000
+  count <- if (rounds == 1) 10000 else 20000
   frame <- data.frame(id = seq_len(count), group = sample.int(500, count, replace = TRUE),
                       value = runif(count), name = paste0("name ", sample.int(5000, count, TRUE)))
   frame <- frame[order(frame$group, frame$value), ]

@@ -18,6 +18,6 @@ def document(depth):
 
 
 value = document(6)
-for _ in range(5 if os.environ.get("METE_BENCH_QUICK") == "1" else 36):
+for _ in range(3 if os.environ.get("METE_BENCH_QUICK") == "1" else 36):
     value = json.loads(json.dumps(value))
 print(hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest())

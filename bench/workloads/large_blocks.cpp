@@ -8,7 +8,7 @@
 int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const std::size_t blocks = arguments.number("--blocks", 16, 12);
-  const std::uint64_t count = arguments.number("--count", 1200, 70);
+  const std::uint64_t count = arguments.number("--count", 1200, 50);
   const std::uint64_t seed = arguments.number("--seed", 1, 1);
   arguments.finish();
 

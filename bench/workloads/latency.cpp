@@ -56,7 +56,7 @@ int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const unsigned threads = arguments.threads(2);
   const std::size_t slots = arguments.number("--slots", 10'000, 10'000);
-  const std::uint64_t count = arguments.number("--count", 6'000'000, 700'000);
+  const std::uint64_t count = arguments.number("--count", 6'000'000, 500'000);
   const std::uint64_t seed = arguments.number("--seed", 1, 1);
   arguments.finish();
 

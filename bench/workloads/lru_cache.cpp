@@ -67,7 +67,7 @@ char fill_of(std::uint64_t key) {
 
 int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
-  const std::uint64_t requests = arguments.number("--requests", 2'000'000, 450'000);
+  const std::uint64_t requests = arguments.number("--requests", 2'000'000, 350'000);
   const std::size_t limit = arguments.number("--limit-mebibytes", 64, 32) << 20;
   const std::uint64_t seed = arguments.number("--seed", 1, 1);
   arguments.finish();

@@ -47,7 +47,7 @@ int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const unsigned threads = arguments.threads(8);
   const std::size_t slots = arguments.number("--slots", 20'000, 20'000);
-  const std::uint64_t count = arguments.number("--count", 8'000'000, 1'200'000);
+  const std::uint64_t count = arguments.number("--count", 8'000'000, 900'000);
   const std::uint64_t seed = arguments.number("--seed", 1, 1);
   arguments.finish();
 

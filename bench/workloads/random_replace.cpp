@@ -9,7 +9,7 @@
 int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
   const std::size_t blocks = arguments.number("--blocks", 500'000, 200'000);
-  const std::uint64_t count = arguments.number("--count", 8'000'000, 1'500'000);
+  const std::uint64_t count = arguments.number("--count", 8'000'000, 1'000'000);
   const std::uint64_t seed = arguments.number("--seed", 1, 1);
   arguments.finish();
 

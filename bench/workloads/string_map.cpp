@@ -39,7 +39,7 @@ void look_up(const string_map& map, std::uint64_t first, std::uint64_t last) {
 
 int main(int argc, char** argv) {
   bench::arguments arguments(argc, argv);
-  const std::uint64_t entries = arguments.number("--entries", 300'000, 150'000);
+  const std::uint64_t entries = arguments.number("--entries", 300'000, 100'000);
   const std::uint64_t rounds = arguments.number("--rounds", 4, 2);
   arguments.finish();
 
