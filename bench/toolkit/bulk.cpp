@@ -7,6 +7,7 @@
 #include "candidates.hpp"
 
 #include <mete/arena.hpp>
+#include <mete/connection_memory.hpp>
 #include <mete/frame.hpp>
 
 namespace {
@@ -42,6 +43,15 @@ struct frame_blocks {
   void* allocate(std::size_t size) { return memory.try_allocate(size); }
   void end_request() { memory.next_frame(); }
   mete::frame_arena<2> memory;
+};
+
+// A connection's requests, one after the other; between them it keeps its arena.
+struct connection_blocks {
+  static constexpr const char* name = "connection";
+  void* allocate(std::size_t size) { return open->try_allocate(size); }
+  void end_request() { open->end_request(); }
+  mete::connection_memory memory;
+  mete::box<mete::connection> open = memory.open();
 };
 
 // These keep nothing from one request to the next but a first buffer, if they are given one.
@@ -82,7 +92,7 @@ struct tbb_pool {
 #endif
 
 using all = bench::candidates<freed_one_by_one<bench::malloc_blocks>, pmr_monotonic, arena_blocks,
-                              frame_blocks
+                              frame_blocks, connection_blocks
 #ifdef METE_BENCH_BOOST
                               ,
                               boost_monotonic
