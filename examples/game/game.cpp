@@ -2,11 +2,10 @@
 //
 //   game [--malloc] [frames]
 //
-// Bullets and particles, which come and go one by one, live in object pools; the collision grid and
-// the draw list, which last one frame, in a frame arena. All of it comes from one source, so "this
-// frame allocated nothing" is two numbers that do not change: what the source has given out, and
-// how often operator new was called. With --malloc the same game runs on std::unique_ptr and on
-// containers that use the heap.
+// Bullets and particles live in object pools; the collision grid and the draw list, which last one
+// frame, in a frame arena. All comes from one source, so "this frame allocated nothing" is two
+// numbers that do not change: what the source has given out, and the calls of operator new. With
+// --malloc the same game runs on std::unique_ptr and on containers that use the heap.
 //
 // Positions are whole numbers and no step depends on the order of objects, so both print the same
 // checksum, on every machine.
