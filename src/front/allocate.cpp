@@ -10,6 +10,7 @@
 #include "front/thread.hpp"
 #include "heap/big.hpp"
 #include "heap/cache.hpp"
+#include "heap/suspect.hpp"
 #include "os/memory.hpp"
 
 #include <cerrno>
@@ -93,8 +94,8 @@ page::grant allocate_big(std::size_t size, std::size_t alignment) {
     const unsigned class_index = heap::class_of(size == 0 ? 1 : size);
     if (is_on_cpu())
       if (void* const block = heap::pop_on_cpu(class_index); block != nullptr)
-        return block;
-    return allocate_class(class_index);
+        return heap::remove_mark(block);
+    return heap::remove_mark(allocate_class(class_index));
   }
   const page::grant result = allocate_big(size, 1);
   return result.begin != nullptr ? result.begin : out_of_memory();
@@ -140,13 +141,6 @@ inline void* pop_coarse(std::size_t size) {
     tick(h);
 }
 
-// True of a slab of another heap, in a thread that has one.
-bool is_foreign(std::uint32_t tag) {
-  const heap::thread_state& thread = heap::this_thread;
-  return thread.owned != nullptr && tag >> page::tag_owner_shift != 0 &&
-         (tag ^ thread.tag) >= heap::tag_class_end;
-}
-
 // Out of line, like those around it: so deallocate_slow() saves no registers.
 // REQUIRES: `h` is the calling thread's.
 [[gnu::noinline]] void deallocate_foreign(heap::heap& h, void* block, std::uint32_t tag) {
@@ -161,9 +155,13 @@ bool is_foreign(std::uint32_t tag) {
     deliver_and_tick(h, full, due);
 }
 
-void deallocate_in_slab(void* block, std::uint32_t tag) {
-  if (is_on_cpu() && overflow_on_cpu(block, tag))
-    return;
+[[gnu::noinline]] void deallocate_without_heap(void* block, std::uint32_t tag) {
+  if (is_on_cpu()) {
+    if (tag >= heap::first_cpu_tag && heap::push_on_cpu(heap::class_of_tag(tag), block))
+      return;
+    if (overflow_on_cpu(block, tag))
+      return;
+  }
   heap::heap* const h = own_heap();
   if (h == nullptr) [[unlikely]]
     return deallocate_shared(block, tag);
@@ -173,17 +171,40 @@ void deallocate_in_slab(void* block, std::uint32_t tag) {
     deallocate_foreign(*h, block, tag);
 }
 
-[[gnu::noinline]] void deallocate_anything(void* block) {
-  const page::location where = page::locate(block);
-  if (where.tag != nullptr) {
-    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
-    if (tag >> page::tag_owner_shift != 0) [[likely]] {
-      if (is_on_cpu() && tag >= heap::first_cpu_tag &&
-          heap::push_on_cpu(heap::class_of_tag(tag), block))
-        return;
-      return deallocate_in_slab(block, tag);
-    }
+// A block in a slab, which was live until now. Where threads exchange blocks, every free comes
+// here.
+inline void deallocate_in_slab(void* block, std::uint32_t tag) {
+  heap::mark_freed(block);
+  heap::thread_state& thread = heap::this_thread;
+  if (thread.owned == nullptr) [[unlikely]]
+    return deallocate_without_heap(block, tag);
+  heap::heap& h = *thread.owned;
+  if ((tag ^ thread.tag) >= heap::tag_class_end) {
+    if (!heap::keep_foreign(h, thread, tag, block))
+      deallocate_foreign(h, block, tag);
+    return;
   }
+  heap::cache_bin& bin = thread.bins[heap::class_of_tag(tag)];
+  if (heap::is_full(bin))
+    return deallocate_own(h, block, tag);
+  *++bin.top = block; // the fast path wanted a closer look at it
+}
+
+// What the tag and the mark alone do not say to be a live block.
+[[gnu::noinline]] void deallocate_suspect(void* block, std::uint32_t tag) {
+  heap::require_live_closely(heap::use_free, block);
+  deallocate_in_slab(block, tag);
+}
+
+// What is in no slab of the primary region: null, too.
+[[gnu::noinline]] void deallocate_elsewhere(void* block) {
+  if (block == nullptr)
+    return;
+  const page::location where = page::locate(block);
+  if (where.tag != nullptr)
+    if (const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
+        tag >> page::tag_owner_shift != 0)
+      return deallocate_suspect(block, tag);
   forget_big(block, where);
   const std::size_t dirty_before = page::dirty_bytes();
   heap::release_big(block, where);
@@ -213,26 +234,53 @@ void* move_block(void* block, std::size_t usable, std::size_t size) {
   return moved;
 }
 
-struct live_block {
-  page::location where;
-  std::size_t usable;
-  bool in_slab;
-};
+constexpr heap::use_of_block use_realloc{"invalid realloc", "invalid realloc"};
+constexpr heap::use_of_block use_usable_size{"invalid malloc_usable_size",
+                                             "invalid malloc_usable_size"};
 
-// Reports an address where no block lives as misuse `what`. Some programs ask for the size at every
-// allocation, so the common case is decided by the tag alone.
-inline live_block find_block(const char* what, const void* block) {
+// The tag of an address, tag_none if it is in no region.
+inline std::uint32_t tag_of(const void* block) {
   const page::location where = page::locate(block);
-  if (where.tag != nullptr) [[likely]] {
-    const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
-    if (tag >> page::tag_owner_shift != 0) [[likely]] {
-      return {where, heap::size_classes[heap::class_of_tag(tag)].block_bytes, true};
-    }
-  }
+  return where.tag != nullptr ? where.tag->load(std::memory_order_relaxed) : page::tag_none;
+}
+
+// The size of the block in a slab that begins at the address, by the tag of its unit. Reports an
+// address where no block lives as misuse.
+inline std::size_t small_bytes(const heap::use_of_block& use, const void* block,
+                               std::uint32_t tag) {
+  if (!heap::looks_live(block, tag)) [[unlikely]]
+    heap::require_live_closely(use, block);
+  return heap::size_classes[heap::class_of_tag(tag)].block_bytes;
+}
+
+// The same of a big block.
+std::size_t big_bytes(const heap::use_of_block& use, const void* block,
+                      const page::location& where) {
   const std::size_t usable = heap::big_bytes(const_cast<void*>(block), where);
   if (usable == 0) [[unlikely]]
-    heap::report_no_block(what, block);
-  return {where, usable, false};
+    heap::report_no_block(use.wrong, block);
+  return usable;
+}
+
+void* reallocate_small(void* block, std::uint32_t tag, std::size_t size) {
+  const std::size_t usable = small_bytes(use_realloc, block, tag);
+  if (worth_keeping(usable, size))
+    return block;
+  if (size <= heap::max_slab_block_bytes && size != 0 &&
+      heap::size_classes[heap::class_of(size)].block_bytes == usable)
+    return block;
+  return size > PTRDIFF_MAX ? out_of_memory() : move_block(block, usable, size);
+}
+
+void* reallocate_big(void* block, std::size_t size) {
+  const page::location where = page::locate(block);
+  const std::size_t usable = big_bytes(use_realloc, block, where);
+  if (size > PTRDIFF_MAX)
+    return out_of_memory();
+  if (worth_keeping(usable, size))
+    return block;
+  void* const resized = heap::resize_big(block, where, size);
+  return resized != nullptr ? resized : move_block(block, usable, size);
 }
 
 } // namespace
@@ -247,19 +295,14 @@ void deallocate_slow(void* block) noexcept {
   freed_from = __builtin_return_address(0); // of free(), which ends in a jump to here
   const std::uintptr_t unit =
       (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
-  if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]] {
-    // Where threads exchange blocks, every free comes here.
-    const std::uint32_t tag = page::primary.tags[unit].load(std::memory_order_relaxed);
-    if (is_foreign(tag)) {
-      heap::heap& h = *heap::this_thread.owned;
-      if (!heap::keep_foreign(h, heap::this_thread, tag, block))
-        deallocate_foreign(h, block, tag);
-      return;
-    }
-  } else if (block == nullptr) {
-    return;
-  }
-  deallocate_anything(block);
+  std::uint32_t tag = page::tag_none;
+  if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]]
+    tag = page::primary.tags[unit].load(std::memory_order_relaxed);
+  if (tag >> page::tag_owner_shift == 0) [[unlikely]]
+    return deallocate_elsewhere(block);
+  if (!heap::looks_live(block, tag)) [[unlikely]]
+    return deallocate_suspect(block, tag);
+  deallocate_in_slab(block, tag);
 }
 
 void* allocate_zeroed(std::size_t size) {
@@ -295,7 +338,9 @@ void* allocate_zeroed(std::size_t size) {
   }
   if (result.begin == nullptr)
     return out_of_memory();
-  return result.zeroed ? result.begin : std::memset(result.begin, 0, size);
+  if (!result.zeroed)
+    return std::memset(result.begin, 0, size);
+  return size <= heap::max_slab_block_bytes ? heap::remove_mark(result.begin) : result.begin;
 }
 
 void* allocate_aligned(std::size_t alignment, std::size_t size) {
@@ -312,25 +357,17 @@ void* allocate_aligned(std::size_t alignment, std::size_t size) {
 void* reallocate(void* block, std::size_t size) {
   if (block == nullptr)
     return allocate(size);
-  const live_block found = find_block("invalid realloc", block);
-  if (size > PTRDIFF_MAX)
-    return out_of_memory();
-  if (worth_keeping(found.usable, size))
-    return block;
-  if (found.in_slab) {
-    if (size <= heap::max_slab_block_bytes && size != 0 &&
-        heap::size_classes[heap::class_of(size)].block_bytes == found.usable)
-      return block;
-  } else {
-    void* const resized = heap::resize_big(block, found.where, size);
-    if (resized != nullptr)
-      return resized;
-  }
-  return move_block(block, found.usable, size);
+  const std::uint32_t tag = tag_of(block);
+  return tag >> page::tag_owner_shift != 0 ? reallocate_small(block, tag, size)
+                                           : reallocate_big(block, size);
 }
 
 std::size_t usable_size(const void* block) {
-  return block == nullptr ? 0 : find_block("invalid malloc_usable_size", block).usable;
+  if (block == nullptr)
+    return 0;
+  const std::uint32_t tag = tag_of(block);
+  return tag >> page::tag_owner_shift != 0 ? small_bytes(use_usable_size, block, tag)
+                                           : big_bytes(use_usable_size, block, page::locate(block));
 }
 
 std::size_t good_size(std::size_t size) {

@@ -7,6 +7,7 @@
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
 #include "heap/big.hpp"
+#include "heap/freed_mark.hpp"
 #include "heap/registry.hpp"
 #include "mete/mete.h"
 #include "page/metadata.hpp"
@@ -55,7 +56,7 @@ void* take_small(mete_heap& home, unsigned class_index, bool& zeroed) {
   if (home.slabs->take(class_index, &block, 1, fresh_from) == 0)
     return nullptr;
   zeroed = fresh_from == 0;
-  return block;
+  return heap::remove_mark(block);
 }
 
 void* take_big(mete_heap& home, std::size_t size, std::size_t alignment, bool& zeroed) {

@@ -8,6 +8,7 @@
 #include "front/on_cpu.hpp"
 #include "front/statistics.hpp"
 #include "front/thread.hpp"
+#include "heap/freed_mark.hpp"
 #include "mete/mete.h"
 #include "os/barrier.hpp"
 #include "os/memory.hpp"
@@ -78,6 +79,7 @@ void initialise() {
   }
   os::initialise_memory();
   os::initialise_barriers();
+  heap::initialise_freed_mark();
   read_options();
   os::register_thread_exit(thread_exit);
   state.store(done, std::memory_order_release);

@@ -61,16 +61,16 @@ bool is_quiet(heap::heap& h) {
 // The stretches of neighbouring pages of one slab. The heap is not held: the pages are claimed.
 std::size_t purge_claimed(heap::heap::purge_item& item) {
   std::size_t bytes = 0;
-  item.purged = true;
   for (std::uint64_t pages = item.pages; pages != 0;) {
     const auto first = static_cast<unsigned>(std::countr_zero(pages));
     const auto length = static_cast<unsigned>(std::countr_one(pages >> first));
+    const std::uint64_t mask = low_bits(length) << first;
     const std::size_t stretch = std::size_t{length} << os::page_shift;
-    if (os::purge(item.where->begin + (std::size_t{first} << os::page_shift), stretch))
+    if (os::purge(item.where->begin + (std::size_t{first} << os::page_shift), stretch)) {
       bytes += stretch;
-    else
-      item.purged = false;
-    pages &= ~(low_bits(length) << first);
+      item.purged |= mask;
+    }
+    pages &= ~mask;
   }
   return bytes;
 }

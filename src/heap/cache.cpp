@@ -23,7 +23,7 @@ constexpr std::size_t small_heap_budget_bytes = 192 * KiB; // for a heap of up t
 constexpr std::size_t budget_per_footprint = 8;
 
 std::size_t array_bytes(unsigned capacity) {
-  return (std::size_t{capacity} + 1) * sizeof(void*);
+  return (std::size_t{capacity} + 2) * sizeof(void*); // the null, and the end
 }
 
 // What one thread may keep: less when there are many, and at most a part of what its heap holds,
@@ -74,8 +74,11 @@ bool set_capacity(heap& h, thread_state& thread, unsigned class_index, unsigned 
     return false;
   h.cached_limit_bytes += growth_bytes(class_index, capacity);
   h.cached_limit_bytes -= growth_bytes(class_index, array.capacity);
+  // The old end becomes a slot, which must not look like one; what stood in a slot may become it.
+  if (array.capacity != 0)
+    array.slots[array.capacity + 1] = nullptr;
+  array.slots[capacity + 1] = reinterpret_cast<void*>(end_of_array);
   array.capacity = static_cast<std::uint16_t>(capacity);
-  thread.bins[class_index].limit = array.slots + capacity;
   return true;
 }
 
@@ -84,7 +87,7 @@ void drop_array(heap& h, thread_state& thread, unsigned class_index) {
   h.cached_limit_bytes -= growth_bytes(class_index, array.capacity);
   page::release_metadata(array.slots, array_bytes(array.room));
   array = {};
-  thread.bins[class_index] = {empty_bin_slot, empty_bin_slot};
+  thread.bins[class_index].top = empty_bin;
 }
 
 // Returns the oldest `count` blocks to their slabs.
@@ -163,7 +166,7 @@ void overflow(heap& h, thread_state& thread, unsigned class_index, void* block) 
   }
   cache_array& array = h.classes[class_index].cache;
   cache_bin& bin = thread.bins[class_index];
-  if (bin.top == bin.limit)
+  if (is_full(bin))
     flush(h, thread, class_index, (array.capacity + 1u) / 2);
   *++bin.top = block;
 }
@@ -222,7 +225,7 @@ void leave_cache(heap& h, thread_state& thread) {
       drop_array(h, thread, index);
     } else {
       set_capacity(h, thread, index, std::min<unsigned>(array.capacity, most_kept));
-      thread.bins[index] = {empty_bin_slot, empty_bin_slot};
+      thread.bins[index].top = empty_bin;
     }
   }
 }
@@ -231,7 +234,7 @@ void adopt_cache(heap& h, thread_state& thread) {
   for (unsigned index = 0; index < class_count; ++index) {
     const cache_array& array = h.classes[index].cache;
     if (array.slots != nullptr)
-      thread.bins[index] = {array.slots, array.slots + array.capacity};
+      thread.bins[index].top = array.slots;
   }
 }
 

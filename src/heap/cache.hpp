@@ -37,9 +37,9 @@ void* take_for_calloc(heap& h, thread_state& thread, unsigned class_index, bool&
 inline bool keep_foreign(heap& h, thread_state& thread, std::uint32_t tag, void* block) {
   const unsigned class_index = class_of_tag(tag);
   cache_bin& bin = thread.bins[class_index];
-  const auto room = static_cast<std::size_t>(bin.limit - bin.top);
-  const unsigned capacity = h.classes[class_index].cache.capacity;
-  if (room <= capacity / 2u || class_index < first_kept_class || (tag & tag_shared) != 0)
+  const cache_array& array = h.classes[class_index].cache;
+  if (array.capacity == 0 || class_index < first_kept_class || (tag & tag_shared) != 0 ||
+      static_cast<std::size_t>(bin.top - array.slots) >= (array.capacity + 1u) / 2)
     return false;
   *++bin.top = block;
   return true;

@@ -23,7 +23,7 @@ public:
   cached_heap() {
     os::initialise_memory();
     for (cache_bin& bin : thread_.bins)
-      bin = {empty_bin_slot, empty_bin_slot};
+      bin.top = empty_bin;
     thread_.tag = tag_of_nobody;
     heap_ = acquire_heap(&thread_);
     owner_guard inside(heap_->lock);
@@ -48,7 +48,7 @@ public:
   }
   void push(unsigned class_index, void* block) {
     cache_bin& bin = thread_.bins[class_index];
-    if (bin.top != bin.limit) {
+    if (!is_full(bin)) {
       *++bin.top = block;
       return;
     }

@@ -24,7 +24,7 @@ protected:
   cache_test() {
     os::initialise_memory();
     for (cache_bin& bin : thread.bins)
-      bin = {empty_bin_slot, empty_bin_slot};
+      bin.top = empty_bin;
     thread.tag = tag_of_nobody;
     h = acquire_heap(&thread);
     owner_guard inside(h->lock);
@@ -54,7 +54,7 @@ protected:
   }
   void push(unsigned class_index, void* block) {
     cache_bin& bin = thread.bins[class_index];
-    if (bin.top != bin.limit) {
+    if (!is_full(bin)) {
       *++bin.top = block;
       return;
     }
@@ -166,7 +166,7 @@ TEST_F(cache_test, capacity_grows_with_misses_up_to_the_classes_bound) {
   grow_fully(index);
   EXPECT_GT(array(index).capacity, size_classes[index].initial_cached);
   EXPECT_LE(array(index).capacity, size_classes[index].max_cached);
-  EXPECT_EQ(thread.bins[index].limit, array(index).slots + array(index).capacity);
+  EXPECT_EQ(array(index).slots[array(index).capacity + 1], reinterpret_cast<void*>(end_of_array));
   EXPECT_EQ(h->cached_limit_bytes, growth_bytes());
 }
 
@@ -226,13 +226,13 @@ TEST_F(cache_test, arrays_that_grew_little_outlive_the_thread) {
     owner_guard inside(h->lock);
     leave_cache(*h, thread);
   }
-  EXPECT_EQ(thread.bins[little].top, empty_bin_slot);
+  EXPECT_EQ(thread.bins[little].top, empty_bin);
   EXPECT_NE(array(little).slots, nullptr);
   EXPECT_EQ(array(far).slots, nullptr);
   owner_guard inside(h->lock);
   adopt_cache(*h, thread);
   EXPECT_EQ(thread.bins[little].top, array(little).slots);
-  EXPECT_EQ(thread.bins[far].top, empty_bin_slot);
+  EXPECT_EQ(thread.bins[far].top, empty_bin);
 }
 
 TEST_F(cache_test, many_short_threads_do_not_make_arrays_grow) {
@@ -260,7 +260,7 @@ TEST_F(cache_test, an_overflow_returns_the_oldest_half) {
   overflow(*h, thread, index, blocks[0]); // makes a new array
   const std::size_t capacity = array(index).capacity;
   std::size_t next = 1;
-  while (thread.bins[index].top != thread.bins[index].limit)
+  while (!is_full(thread.bins[index]))
     *++thread.bins[index].top = blocks[next++];
   h->classes[index].cache.misses = 0; // so that it does not grow instead
   overflow(*h, thread, index, blocks[next]);
@@ -325,7 +325,7 @@ TEST_F(cache_test, idle_arrays_shrink_and_go) {
   for (int round = 0; round < 16; ++round)
     shrink();
   EXPECT_EQ(array(index).slots, nullptr);
-  EXPECT_EQ(thread.bins[index].top, empty_bin_slot);
+  EXPECT_EQ(thread.bins[index].top, empty_bin);
   EXPECT_EQ(cached_bytes(), 0u);
 }
 

@@ -81,7 +81,7 @@ bool push(std::size_t bin, void* block) {
   std::uintptr_t scratch;
   asm volatile("xorl %k[pushed], %k[pushed]\n\t" METE_SEQUENCE_BEGIN METE_FIND_CACHE
                "movq %c[top](%[cache],%[bin]), %[scratch]\n\t"
-               "cmpq %[scratch], %c[limit](%[cache],%[bin])\n\t"
+               "cmpq %[end], 8(%[scratch])\n\t"
                "je 75f\n\t"
                "movq %[block], 8(%[scratch])\n\t" // nothing, until `top` says that it counts
                "addq $8, %[scratch]\n\t"
@@ -90,7 +90,7 @@ bool push(std::size_t bin, void* block) {
                "75:\n"
                : [pushed] "=&r"(pushed), [cache] "=&r"(cache), [scratch] "=&r"(scratch)
                : METE_SEQUENCE_INPUTS, [bin] "r"(bin), [block] "r"(block),
-                 [top] "i"(offsetof(cache_bin, top)), [limit] "i"(offsetof(cache_bin, limit))
+                 [top] "i"(offsetof(cache_bin, top)), [end] "i"(end_of_array)
                : "memory", "cc");
   return pushed != 0;
 }
@@ -182,10 +182,10 @@ void check_cpu_cache(heap& h) {
   for (unsigned index = 0; index < class_count; ++index) {
     const cache_bin& bin = h.thread->bins[index];
     const cache_array& array = h.classes[index].cache;
-    METE_CHECK(*(array.slots == nullptr ? empty_bin_slot : array.slots) == nullptr);
-    METE_CHECK(bin.limit ==
-               (array.slots == nullptr ? empty_bin_slot : array.slots + array.capacity));
-    METE_CHECK(bin.top <= bin.limit);
+    void** const slots = array.slots == nullptr ? empty_bin : array.slots;
+    METE_CHECK(slots[0] == nullptr);
+    METE_CHECK(reinterpret_cast<std::uintptr_t>(slots[array.capacity + 1]) == end_of_array);
+    METE_CHECK(bin.top >= slots && bin.top <= slots + array.capacity);
     for (void** slot = bin.top; *slot != nullptr; --slot) {
       const slab& s = slab_of(*slot);
       METE_CHECK(s.class_index == index && block_index(s, *slot) < s.frontier());

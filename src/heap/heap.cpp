@@ -31,27 +31,6 @@ std::ptrdiff_t bytes_of_pages(std::uint64_t pages) {
   return static_cast<std::ptrdiff_t>(count_bits(pages)) << os::page_shift;
 }
 
-// While it lives, the slab's footprint may change; afterwards the sums are right again.
-class footprint_change {
-public:
-  footprint_change(heap& h, const slab& s) : heap_(h), slab_(s), purged_before_(s.purged_pages) {
-    heap_.footprint_bytes -= slab_.footprint_bytes();
-  }
-  ~footprint_change() {
-    heap_.footprint_bytes += slab_.footprint_bytes();
-    if (slab_.purged_pages != purged_before_) [[unlikely]]
-      page::note_purged_in_slabs(bytes_of_pages(slab_.purged_pages) -
-                                 bytes_of_pages(purged_before_));
-  }
-  footprint_change(const footprint_change&) = delete;
-  footprint_change& operator=(const footprint_change&) = delete;
-
-private:
-  heap& heap_;
-  const slab& slab_;
-  const std::uint64_t purged_before_;
-};
-
 // As many of the pages as the limits allow, which are lowered by what is taken.
 std::uint64_t first_stretches(std::uint64_t pages, sweep_limits& limits) {
   std::uint64_t chosen = 0;
@@ -74,6 +53,30 @@ slab& slab_of_remote(remote_state<>& remote) {
 }
 
 } // namespace
+
+// While it lives, the slab's footprint may change; afterwards the sums, and its tag, are
+// right again.
+class footprint_change {
+public:
+  footprint_change(heap& h, const slab& s) : heap_(h), slab_(s), purged_before_(s.purged_pages) {
+    heap_.footprint_bytes -= slab_.footprint_bytes();
+  }
+  ~footprint_change() {
+    heap_.footprint_bytes += slab_.footprint_bytes();
+    if (slab_.purged_pages == purged_before_) [[likely]]
+      return;
+    page::note_purged_in_slabs(bytes_of_pages(slab_.purged_pages) - bytes_of_pages(purged_before_));
+    if ((slab_.purged_pages == 0) != (purged_before_ == 0))
+      heap_.tag_slab(slab_);
+  }
+  footprint_change(const footprint_change&) = delete;
+  footprint_change& operator=(const footprint_change&) = delete;
+
+private:
+  heap& heap_;
+  const slab& slab_;
+  const std::uint64_t purged_before_;
+};
 
 template <class Visit>
 void heap::for_each_slab(Visit visit) {
@@ -258,6 +261,28 @@ slab* heap::create_slab(unsigned class_index) {
   return &s;
 }
 
+// Writes what the slab is now into the tags of its units.
+void heap::tag_slab(const slab& s) {
+  page::retag_units(s.begin, s.info().units,
+                    tag_ | std::uint32_t{s.class_index} << tag_class_shift |
+                        (s.purged_pages != 0 ? tag_purged : 0),
+                    const_cast<slab*>(&s));
+}
+
+bool heap::is_cached_or_in_outbox(const void* block, unsigned class_index) const {
+  if (outbox_.contains(block))
+    return true;
+  void** const slots = classes[class_index].cache.slots;
+  if (thread == nullptr || slots == nullptr)
+    return false;
+  // The thread may pop and push meanwhile; what a slot up to `top` holds was free at some time.
+  void** const top = __atomic_load_n(&thread->bins[class_index].top, __ATOMIC_ACQUIRE);
+  for (void** slot = slots + 1; slot <= top; ++slot)
+    if (__atomic_load_n(slot, __ATOMIC_RELAXED) == block)
+      return true;
+  return false;
+}
+
 // --- Giving back ------------------------------------------------------------------------------
 
 void heap::put(void* block) {
@@ -419,7 +444,7 @@ unsigned heap::sweep_slabs(slab_sweep& sweep, sweep_limits limits, purge_item* i
     if (chosen == 0)
       continue;
     claim_pages(*s, chosen);
-    items[count++] = {s, chosen, false};
+    items[count++] = {s, chosen, 0};
   }
   if (!sweep.under_way())
     release_spare_units();
@@ -459,8 +484,7 @@ slab* heap::surrender(unsigned class_index) {
 
 void heap::receive(slab& s) {
   change_owner(s.remote, pending);
-  page::retag_units(s.begin, s.info().units, tag_ | std::uint32_t{s.class_index} << tag_class_shift,
-                    &s);
+  tag_slab(s);
   footprint_bytes += s.footprint_bytes();
 }
 
@@ -487,7 +511,8 @@ void heap::check_invariants() {
     METE_CHECK(s.place != slab_place::full || s.free_count == 0);
     const page::location where = page::locate(s.begin);
     METE_CHECK(where.tag->load(std::memory_order_relaxed) ==
-               (tag_ | std::uint32_t{s.class_index} << tag_class_shift));
+               (tag_ | std::uint32_t{s.class_index} << tag_class_shift |
+                (s.purged_pages != 0 ? tag_purged : 0)));
     METE_CHECK(where.descriptor->load(std::memory_order_relaxed) == &s);
   });
   METE_CHECK(footprint == footprint_bytes);

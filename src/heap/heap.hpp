@@ -70,6 +70,8 @@ struct heap_usage {
   std::size_t outbox_blocks = 0; // freed by this thread, not delivered yet
 };
 
+class footprint_change;
+
 class heap {
 public:
   explicit heap(std::uint32_t tag) : tag_(tag) {}
@@ -105,6 +107,10 @@ public:
   }
   void deliver_outbox() { outbox_.deliver(); }
 
+  // Whether a free block waits in the cache of the heap's thread, which may be at work, or in the
+  // outbox. O(blocks cached).
+  bool is_cached_or_in_outbox(const void* block, unsigned class_index) const;
+
   // Blocks that others freed come home: of all slabs that are pending, or of at most `limit`, which
   // are taken from the pending list all at once; true if of those more are left.
   void drain_pending();
@@ -121,8 +127,8 @@ public:
   // up to `max_sweep_items`, for finish_purge().
   struct purge_item {
     slab* where;
-    std::uint64_t pages;
-    bool purged;
+    std::uint64_t pages;  // claimed
+    std::uint64_t purged; // of those, what the OS has taken back
   };
   static constexpr unsigned max_sweep_items = 32;
   void begin_sweep(slab_sweep& sweep, bool settle);
@@ -166,6 +172,8 @@ public:
   alignas(cache_line_bytes) pending_list<> pending; // any time, any thread
 
 private:
+  friend class footprint_change;
+
   unsigned take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from, bool avoid_purged);
   slab* find_at_hand(class_state& state, bool avoid_purged);
   slab* find_used(unsigned class_index, unsigned& may_drain, bool avoid_purged);
@@ -173,6 +181,7 @@ private:
   slab* find_fresh(unsigned class_index);
   void retire(slab*& s);
   slab* create_slab(unsigned class_index);
+  void tag_slab(const slab& s);
   void release_slab(slab& s);
   void after_return(slab& s);
   void add_partial(slab& s);

@@ -87,7 +87,7 @@ protected:
     while (h->decay_sweep.under_way()) {
       const unsigned count = h->sweep_slabs(h->decay_sweep, {128, 32, UINT32_MAX}, items);
       for (unsigned at = 0; at < count; ++at)
-        items[at].purged = true;
+        items[at].purged = items[at].pages;
       h->finish_purge(items, count);
     }
     return h->usage().purged_bytes;
@@ -120,7 +120,7 @@ TEST_F(heap_test, a_sweep_keeps_its_limits_in_each_piece_and_purges_all_in_the_e
     for (unsigned at = 0; at < count; ++at) {
       stretches += stretches_in(items[at].pages);
       pages += static_cast<std::size_t>(std::popcount(items[at].pages));
-      items[at].purged = true; // as if
+      items[at].purged = items[at].pages; // as if
     }
     ASSERT_LE(count, 3u);
     ASSERT_LE(stretches, 3u);
@@ -191,7 +191,7 @@ TEST_F(heap_test, a_sweep_survives_what_happens_between_its_pieces) {
         count = h->sweep_slabs(one, {16, 4, 16}, items);
       }
       for (unsigned at = 0; at < count; ++at)
-        items[at].purged = random() % 4 != 0;
+        items[at].purged = random() % 4 != 0 ? items[at].pages : 0;
       const std::size_t left = blocks.size() - std::min<std::size_t>(blocks.size(), random() % 60);
       {
         owner_guard inside(h->lock);

@@ -34,7 +34,7 @@ delivery find(const void* block) {
   const auto offset = static_cast<std::uint64_t>(static_cast<const char*>(block) - begin);
   const auto index = static_cast<unsigned>(offset * info.reciprocal >> 32);
   if (std::uint64_t{index} * info.block_bytes != offset) [[unlikely]]
-    report_bad_block(*s, block);
+    report_bad_block(*s, block, "invalid free");
   __builtin_prefetch(&s->remote_bits(info)[index / 64], 1);
   return {reinterpret_cast<std::uintptr_t>(s) + index / 64, std::uint64_t{1} << (index % 64)};
 }
@@ -45,7 +45,7 @@ void deliver_word(const delivery& each) {
   const auto block = [&](unsigned bit) { return s.block(static_cast<unsigned>(word) * 64 + bit); };
   const unsigned last = log2_floor(each.bits);
   if (word * 64 + last >= s.frontier()) [[unlikely]]
-    report_bad_block(s, block(last));
+    report_bad_block(s, block(last), "invalid free");
   const std::uint64_t twice = deliver(s.remote_bits(), word, each.bits);
   if (twice != 0) [[unlikely]]
     report_double_free(s, block(static_cast<unsigned>(std::countr_zero(twice))));

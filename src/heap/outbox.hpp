@@ -13,6 +13,7 @@
 
 #include "base/units.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -31,6 +32,9 @@ public:
   void deliver();
 
   unsigned count() const { return count_; }
+  bool contains(const void* block) const {
+    return std::find(blocks_, blocks_ + count_, block) != blocks_ + count_;
+  }
 
 private:
   static constexpr unsigned capacity = 256;

@@ -154,6 +154,20 @@ unsigned heaps_with_thread() {
   return with_thread.load(std::memory_order_relaxed);
 }
 
+bool is_cached_or_under_way(const void* block, unsigned class_index) {
+  lock_guard guard(registry_lock); // so that no thread that is looked at ends
+  bool found = false;
+  for_each_heap([&](heap& h) {
+    if (found)
+      return;
+    const bool own = &h == this_thread.owned;
+    own ? h.lock.enter() : h.lock.revoke();
+    found = h.is_cached_or_in_outbox(block, class_index);
+    own ? h.lock.leave() : h.lock.restore();
+  });
+  return found;
+}
+
 void lock_registry_for_fork() {
   registry_lock.lock();
 }

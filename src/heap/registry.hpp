@@ -52,6 +52,10 @@ void for_each_heap(Visit visit) {
 }
 unsigned heaps_with_thread();
 
+// Whether a free block of the class waits in some thread's or processor's cache, or in an outbox.
+// O(heaps), with a memory barrier for each. REQUIRES: no lock is held.
+bool is_cached_or_under_way(const void* block, unsigned class_index);
+
 void lock_registry_for_fork();
 void unlock_registry_after_fork(bool in_child);
 // In the child: every heap but the caller's lost its thread.

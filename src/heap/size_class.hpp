@@ -33,6 +33,7 @@ inline constexpr unsigned tag_class_shift = 4;
 inline constexpr std::uint32_t tag_class_end = class_count << tag_class_shift;
 static_assert(tag_class_end <= 1u << page::tag_owner_shift);
 inline constexpr std::uint32_t tag_shared = 1; // with an owner: a shared heap (heap/heap.hpp)
+inline constexpr std::uint32_t tag_purged = 4; // with an owner: some pages of the slab are purged
 
 // REQUIRES: the tag has an owner.
 constexpr unsigned class_of_tag(std::uint32_t tag) {
@@ -123,6 +124,29 @@ inline constexpr auto coarse_bin_offset_table = [] {
         class_of(max_table_bytes + (index + 1) * coarse_step_bytes) << tag_class_shift);
   return table;
 }();
+
+// Whether a block of the class begins at `offset` from the beginning of its slab: offset * r mod
+// 2^32 < r for r = ceil(2^32 / block_bytes) says that block_bytes divides it. Source: D. Lemire, O.
+// Kaser, N. Kurz, "Faster remainder by direct computation" (2019); exact as far as slabs are long,
+// which is asserted below.
+constexpr bool begins_block(std::uint32_t reciprocal, std::uint32_t offset) {
+  return offset * reciprocal < reciprocal;
+}
+static_assert([] {
+  for (const size_class& each : size_classes) {
+    // With r * block_bytes = 2^32 + excess, offset = index * block_bytes + rest gives index *
+    // excess
+    // + rest * r, which must not reach r for rest = 0, nor wrap for the largest rest. The last
+    // index is of what is left over behind the blocks.
+    const std::uint64_t excess = std::uint64_t{each.reciprocal} * each.block_bytes % (1ull << 32);
+    const std::uint64_t last = each.units * unit_bytes / each.block_bytes;
+    const std::uint64_t left_over = each.units * unit_bytes % each.block_bytes;
+    if (last * excess >= each.reciprocal ||
+        last * excess + left_over * each.reciprocal > std::uint64_t{1} << 32)
+      return false;
+  }
+  return true;
+}());
 
 // The smallest class whose blocks hold `size` and are aligned to `alignment`; class_count if there
 // is none. REQUIRES: size > 0.

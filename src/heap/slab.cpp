@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "heap/slab.hpp"
 
+#include "heap/freed_mark.hpp"
 #include "os/memory.hpp"
 
 #include <algorithm>
@@ -60,6 +61,36 @@ void for_each_stretch(const slab& s, std::uint64_t pages, Visit visit) {
   }
 }
 
+// Pages of the slab that will be used again: the blocks that begin there get back the marks that
+// purging took from them. The first of them is about to be handed out, so the memory is wanted.
+[[gnu::cold]] void use_purged_pages(slab& s, std::uint64_t pages) {
+  s.purged_pages &= ~pages;
+  const std::size_t bytes = s.info().block_bytes;
+  for (; pages != 0; pages &= pages - 1) {
+    const std::size_t begin = std::size_t{static_cast<unsigned>(std::countr_zero(pages))}
+                              << os::page_shift;
+    for (std::size_t index = divide_up(begin, bytes);
+         index < s.frontier() && index * bytes < begin + os::page_bytes; ++index)
+      mark_freed(s.block(static_cast<unsigned>(index)));
+  }
+}
+
+// Of the next `count` blocks beyond the frontier all but the first will wait in a cache. They bear
+// the mark, as one more does that stays behind: so whoever frees the neighbour of a block is
+// noticed. Only where that touches hardly a page before its time.
+void mark_fresh(slab& s, unsigned count) {
+  const std::size_t bytes = s.info().block_bytes;
+  if (bytes > max_table_bytes)
+    return;
+  const unsigned last = s.frontier() + count;
+  for (unsigned index = s.frontier(); index < last; ++index)
+    mark_freed(s.block(index));
+  const bool on_touched_page =
+      (last - 1) * bytes >> os::page_shift == last * bytes >> os::page_shift;
+  if (last < s.info().capacity && on_touched_page)
+    mark_freed(s.block(last));
+}
+
 // The blocks of a word of the free bits that touch a purged page.
 std::uint64_t purged_blocks(const slab& s, unsigned word) {
   std::uint64_t result = 0;
@@ -107,7 +138,8 @@ unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from,
         const auto bit = static_cast<unsigned>(std::countr_zero(free));
         out[taken++] = word_begin + std::size_t{bit} * info.block_bytes;
         if (purged_before != 0) [[unlikely]]
-          s.purged_pages &= ~pages_of_block(s, word * 64 + bit);
+          if (const auto pages = s.purged_pages & pages_of_block(s, word * 64 + bit); pages != 0)
+            use_purged_pages(s, pages);
       }
       bits[word] = free | avoided;
     }
@@ -116,9 +148,10 @@ unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from,
   fresh_from = taken;
   unsigned fresh = static_cast<unsigned>(info.capacity - s.frontier());
   fresh = fresh < wanted - taken ? fresh : wanted - taken;
-  char* block = s.block(s.frontier());
-  for (unsigned count = 0; count < fresh; ++count, block += info.block_bytes)
-    out[taken++] = block;
+  for (unsigned index = s.frontier(); index < s.frontier() + fresh; ++index)
+    out[taken++] = s.block(index);
+  if (fresh != 0)
+    mark_fresh(s, fresh);
   s.set_frontier(s.frontier() + fresh);
   if (!s.zero_beyond_frontier)
     fresh_from = taken;
@@ -197,9 +230,10 @@ void claim_pages(slab& s, std::uint64_t pages) {
       s.free_bits()[word] &= ~mask;
     });
   });
+  s.purged_pages |= pages;
 }
 
-void unclaim_pages(slab& s, std::uint64_t pages, bool purged) {
+void unclaim_pages(slab& s, std::uint64_t pages, std::uint64_t purged) {
   for_each_stretch(s, pages, [&](block_range blocks) {
     for_each_word(blocks, [&](unsigned word, std::uint64_t mask) {
       s.free_count =
@@ -207,8 +241,7 @@ void unclaim_pages(slab& s, std::uint64_t pages, bool purged) {
       s.free_bits()[word] |= mask;
     });
   });
-  if (purged)
-    s.purged_pages |= pages;
+  s.purged_pages &= ~(pages & ~purged);
 }
 
 void check_slab_invariants(slab& s) {
@@ -225,7 +258,7 @@ void check_slab_invariants(slab& s) {
   METE_CHECK(s.remote.debt >= 0);
 }
 
-void report_bad_block(const slab& s, const void* address) {
+void report_bad_block(const slab& s, const void* address, const char* use) {
   const auto offset = static_cast<std::size_t>(static_cast<const char*>(address) - s.begin);
   const std::size_t index = offset / s.info().block_bytes;
   message known{message::empty_tag{}};
@@ -236,14 +269,14 @@ void report_bad_block(const slab& s, const void* address) {
   else
     known << "no block was ever handed out there (slab of " << s.info().block_bytes
           << "-byte blocks at " << static_cast<const void*>(s.begin) << ")";
-  misuse("invalid free", address, known);
+  misuse(use, address, known);
 }
 
-void report_double_free(const slab& s, const void* address) {
+void report_freed_block(const slab& s, const void* address, const char* use) {
   message known{message::empty_tag{}};
   known << "the block of " << s.info().block_bytes << " bytes is free already (slab at "
         << static_cast<const void*>(s.begin) << ")";
-  misuse("double free", address, known);
+  misuse(use, address, known);
 }
 
 } // namespace mete::heap

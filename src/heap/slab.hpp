@@ -1,5 +1,5 @@
 // A slab: one or more units cut into blocks of one size class, and the descriptor that says which
-// are free. The descriptor lies elsewhere; nothing is ever written into a free block.
+// are free. The descriptor lies elsewhere; a free block holds nothing but a hint (freed_mark.hpp).
 //
 //   descriptor: | header (64 bytes) | free bits | remote bits |
 //
@@ -10,7 +10,9 @@
 //   free_count = number of free bits set
 //   every free bit is below frontier <= c.capacity
 //   blocks handed out = frontier - free_count - bits in `remote`
-//   purged pages contain only free blocks
+//   purged pages contain only blocks that are free, or claimed for the purge that is under way
+//   free blocks that were handed out bear the mark (heap/freed_mark.hpp), but for those that begin
+//   on a purged page
 //
 // Not thread-safe but for the remote part (heap/remote_free.hpp); the heap's holder calls the rest.
 //
@@ -88,22 +90,28 @@ inline slab& slab_of(const void* block) {
   return *static_cast<slab*>(page::locate(block).descriptor->load(std::memory_order_relaxed));
 }
 
-[[noreturn, gnu::cold]] void report_bad_block(const slab& s, const void* address);
-[[noreturn, gnu::cold]] void report_double_free(const slab& s, const void* address);
+// No block begins at the address. `use` is what was done with it: "invalid free", ...
+[[noreturn, gnu::cold]] void report_bad_block(const slab& s, const void* address, const char* use);
+// The block is free. `use`: "double free", ...
+[[noreturn, gnu::cold]] void report_freed_block(const slab& s, const void* address,
+                                                const char* use);
+[[noreturn, gnu::cold]] inline void report_double_free(const slab& s, const void* address) {
+  report_freed_block(s, address, "double free");
+}
 
 // The block that begins at `address`. A pointer into the middle of a block is the caller's error
 // and reported as one. REQUIRES: `address` is inside the slab's units; the rest is the slab's, for
 // callers who ask more than once.
 inline unsigned block_index(const slab& s, const size_class& info, unsigned frontier,
-                            const void* address) {
+                            const void* address, const char* use = "invalid free") {
   const auto offset = static_cast<std::uint64_t>(static_cast<const char*>(address) - s.begin);
   const auto index = static_cast<unsigned>(offset * info.reciprocal >> 32);
   if (std::uint64_t{index} * info.block_bytes != offset || index >= frontier) [[unlikely]]
-    report_bad_block(s, address);
+    report_bad_block(s, address, use);
   return index;
 }
-inline unsigned block_index(const slab& s, const void* address) {
-  return block_index(s, s.info(), s.frontier(), address);
+inline unsigned block_index(const slab& s, const void* address, const char* use = "invalid free") {
+  return block_index(s, s.info(), s.frontier(), address, use);
 }
 
 // Readies a zeroed descriptor for the units at `begin`.
@@ -140,9 +148,11 @@ inline bool releasable(const slab& s) {
 std::uint64_t purgeable_pages(slab& s);
 
 // Takes all free blocks that touch `pages` away, so that nobody uses them while they are purged
-// without the heap being held; unclaim_pages() brings them back.
+// without the heap being held; unclaim_pages() brings them back. From the claim on the pages count
+// as purged, because their blocks may lose their marks at any moment; `purged` says of which that
+// has become true.
 void claim_pages(slab& s, std::uint64_t pages);
-void unclaim_pages(slab& s, std::uint64_t pages, bool purged);
+void unclaim_pages(slab& s, std::uint64_t pages, std::uint64_t purged);
 
 void check_slab_invariants(slab& s);
 

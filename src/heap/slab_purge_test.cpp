@@ -47,7 +47,7 @@ TEST_P(slab_purge_test, every_claimed_page_holds_a_block_back) {
       claim_pages(*s, page);
       EXPECT_LT(s->free_count, before) << "a claim of nothing lets the slab be released meanwhile";
       EXPECT_FALSE(s->empty());
-      unclaim_pages(*s, page, false);
+      unclaim_pages(*s, page, 0);
       EXPECT_EQ(s->free_count, before);
     }
   }
@@ -62,7 +62,7 @@ TEST_P(slab_purge_test, an_empty_slab_is_purgeable_to_its_last_page) {
   EXPECT_EQ(all, low_bits(pages));
   claim_pages(*s, all);
   EXPECT_EQ(s->free_count, 0u);
-  unclaim_pages(*s, all, true);
+  unclaim_pages(*s, all, all);
   EXPECT_EQ(purgeable_pages(*s), 0u) << "no second purge of what is purged";
   check_slab_invariants(*s);
   take_all();

@@ -1,14 +1,17 @@
-// Slabs of every class against a model that knows the state of each block. Their memory is never
-// touched by what is tested here, so any aligned address does.
+// Slabs of every class against a model that knows the state of each block. Of their memory nothing
+// is touched but the marks of free blocks, so all of them lie at the same address.
 //
 // SPDX-License-Identifier: MIT
 #include "heap/slab.hpp"
 
+#include "heap/freed_mark.hpp"
 #include "os/memory.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <random>
@@ -18,6 +21,14 @@
 namespace mete::heap {
 namespace {
 
+// An address that the reports of the tests below name.
+char* memory_of_slabs() {
+  static char* const memory = static_cast<char*>(
+      ::mmap(reinterpret_cast<void*>(0x100000000), 4 * unit_bytes, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  return memory;
+}
+
 class test_slab {
 public:
   explicit test_slab(unsigned class_index, bool zeroed = true) {
@@ -25,7 +36,7 @@ public:
     const size_class& info = size_classes[class_index];
     storage_ = std::make_unique<line[]>(info.descriptor_bytes / sizeof(line));
     slab_ = new (storage_.get()) slab;
-    initialise_slab(*slab_, class_index, reinterpret_cast<char*>(0x100000000), zeroed);
+    initialise_slab(*slab_, class_index, memory_of_slabs(), zeroed);
     slab_->remote.owner.store(&pending);
   }
   slab& operator*() { return *slab_; }
@@ -187,13 +198,43 @@ TEST(slab_test, claimed_blocks_are_nobodys_until_they_are_unclaimed) {
   claim_pages(*s, 6u);
   EXPECT_EQ(s->free_count, per_page);
   EXPECT_EQ(s.take(4 * per_page).size(), per_page) << "only the page that was not claimed";
-  unclaim_pages(*s, 6u, true);
+  unclaim_pages(*s, 6u, 6u);
   EXPECT_EQ(s->free_count, 2 * per_page);
   EXPECT_EQ(s->purged_pages, 6u);
   EXPECT_EQ(purgeable_pages(*s), 0u) << "not a second time";
   check_slab_invariants(*s);
   EXPECT_EQ(s.take(1), (std::vector<unsigned>{per_page}));
   EXPECT_EQ(s->purged_pages, 4u) << "in use again";
+}
+
+TEST(slab_test, fresh_blocks_that_wait_in_a_cache_bear_the_mark_and_so_does_their_neighbour) {
+  initialise_freed_mark();
+  test_slab s(class_of(48));
+  std::memset(memory_of_slabs(), 0, unit_bytes);
+  s.take(3);
+  for (unsigned block = 0; block < 4; ++block)
+    EXPECT_TRUE(is_marked_freed(s->block(block))) << block;
+  EXPECT_FALSE(is_marked_freed(s->block(4)));
+}
+
+TEST(slab_test, a_page_that_was_purged_gets_its_marks_back_when_it_is_used) {
+  initialise_freed_mark();
+  constexpr std::size_t bytes = 1024;
+  test_slab s(class_of(bytes));
+  const auto per_page = static_cast<unsigned>(os::page_bytes / bytes);
+  s.take(3 * per_page);
+  for (unsigned block = 0; block < 2 * per_page; ++block)
+    s.put(block);
+  const std::uint64_t pages = purgeable_pages(*s);
+  ASSERT_EQ(pages, 3u);
+  claim_pages(*s, pages);
+  EXPECT_EQ(s->purged_pages, pages) << "from now on the marks may vanish";
+  std::memset(memory_of_slabs(), 0, 2 * os::page_bytes);
+  unclaim_pages(*s, pages, pages);
+  ASSERT_EQ(s.take(1), (std::vector<unsigned>{0}));
+  for (unsigned block = 0; block < per_page; ++block)
+    EXPECT_TRUE(is_marked_freed(s->block(block))) << block;
+  EXPECT_FALSE(is_marked_freed(s->block(per_page))) << "a page that stays purged is not touched";
 }
 
 TEST(slab_test, a_failed_purge_leaves_no_trace) {
@@ -203,7 +244,7 @@ TEST(slab_test, a_failed_purge_leaves_no_trace) {
   const std::uint64_t pages = purgeable_pages(*s);
   ASSERT_NE(pages, 0u);
   claim_pages(*s, pages);
-  unclaim_pages(*s, pages, false);
+  unclaim_pages(*s, pages, 0);
   EXPECT_EQ(s->purged_pages, 0u);
   EXPECT_EQ(purgeable_pages(*s), pages);
 }
@@ -264,7 +305,7 @@ TEST(slab_test, agrees_with_a_model) {
         ASSERT_EQ(pages, expected) << "blocks of " << s->info().block_bytes;
         claim_pages(*s, pages);
         const bool done = random() % 4 != 0;
-        unclaim_pages(*s, pages, done);
+        unclaim_pages(*s, pages, done ? pages : 0);
         ASSERT_EQ(s->purged_pages & pages, done ? pages : 0);
       }
       ASSERT_EQ(s->frontier() - s->free_count, used.size() + remote.size());

@@ -42,13 +42,16 @@ public:
                  : "memory");
   }
 
-  bool is_full(std::size_t bin, void** top) const {
-    bool full;
-    asm volatile("cmpq %%fs:%c4(%2,%3), %1"
-                 : "=@cce"(full)
-                 : "r"(top), "r"(offset_), "r"(bin), "i"(offsetof(cache_bin, limit))
+  // By the class's reciprocal, as begins_block().
+  bool begins_block(std::size_t bin, const void* block) const {
+    std::uint32_t offset = static_cast<std::uint16_t>(reinterpret_cast<std::uintptr_t>(block));
+    bool begins;
+    asm volatile("imull %%fs:%c4(%2,%3), %0\n\t"
+                 "cmpl %%fs:%c4(%2,%3), %0"
+                 : "+&r"(offset), "=@ccb"(begins)
+                 : "r"(offset_), "r"(bin), "i"(offsetof(cache_bin, reciprocal))
                  : "memory");
-    return full;
+    return begins;
   }
 
   // The upper half is zero: what writes 32 bits of a register clears the rest.
@@ -71,7 +74,12 @@ class thread_access {
 public:
   void** top(std::size_t bin) const { return at(bin).top; }
   void set_top(std::size_t bin, void** value) const { at(bin).top = value; }
-  bool is_full(std::size_t bin, void** top) const { return at(bin).limit == top; }
+  bool begins_block(std::size_t bin, const void* block) const {
+    const auto in_unit = static_cast<std::uint16_t>(reinterpret_cast<std::uintptr_t>(block));
+    const char* const reciprocal =
+        reinterpret_cast<const char*>(&at(bin)) + offsetof(cache_bin, reciprocal);
+    return heap::begins_block(*reinterpret_cast<const std::uint32_t*>(reciprocal), in_unit);
+  }
   std::size_t differing_bits(std::uint32_t tag) const { return tag ^ this_thread.tag; }
 
 private:

@@ -1,12 +1,14 @@
 // The thread cache: per size class, a stack of pointers to free blocks that the thread may hand out
 // again without asking anybody.
 //
-//   array:  | null | oldest ... newest |        |
-//           ^ never popped      ^ top           ^ limit
+//   array:  | null | oldest ... newest |        | end |
+//           ^ never popped      ^ top
 //
-// malloc pops, free pushes; neither touches the block. The null below the oldest entry is what says
-// "empty", so that a pop needs no bound; it, too, is what the bins of a thread without a heap point
-// to, so that neither path asks whether the thread is known.
+// malloc pops, free pushes; of the block they touch nothing but the mark of freed ones
+// (heap/freed_mark.hpp). The null below the oldest entry is what says
+// "empty", and the entry behind the last slot is what says "full": so neither needs a bound. Both
+// are what the bins of a thread without a heap point to, so that neither path asks whether the
+// thread is known.
 //
 // This is the state that the fast paths address, in initial-exec TLS: one instruction from the
 // thread pointer, and small enough (static_assert below) that dlopen finds room for it.
@@ -24,10 +26,14 @@ namespace mete::heap {
 class heap;
 
 struct cache_bin {
-  void** top;   // the newest entry, or the null
-  void** limit; // the last slot
+  void** top; // the newest entry, or the null
+  // By which free() checks whether a block of the class begins at an address (begins_block()); 0,
+  // which no address satisfies, for classes whose slabs have several units.
+  std::uint32_t reciprocal;
+  std::uint32_t zero; // taken for a reciprocal where the tag has the bit tag_purged
 };
 static_assert(sizeof(cache_bin) == 1 << tag_class_shift, "a tag's class bits are a bin's offset");
+static_assert(offsetof(cache_bin, reciprocal) + tag_purged == offsetof(cache_bin, zero));
 
 enum class thread_phase : std::uint8_t {
   unknown,  // has not allocated yet
@@ -52,7 +58,15 @@ struct thread_state {
 };
 static_assert(sizeof(thread_state) == 1040, "dlopen() gives a library about 1.5 KiB of static TLS");
 
-extern void* empty_bin_slot[1];
+// An array without a slot: the null, and the end.
+extern void* empty_bin[2] asm("mete_empty_bin");
+
+// What stands behind the last slot of an array: no block has this address.
+inline constexpr std::uintptr_t end_of_array = 1;
+
+inline bool is_full(const cache_bin& bin) {
+  return reinterpret_cast<std::uintptr_t>(bin.top[1]) == end_of_array;
+}
 
 // As a thread's state is before it first allocates.
 thread_state make_unknown_thread();

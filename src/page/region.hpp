@@ -42,6 +42,8 @@ struct alignas(cache_line_bytes) primary_view {
   std::atomic<std::uintptr_t> committed_units{0};
   std::atomic<std::uint32_t>* tags = nullptr;
   std::atomic<void*>* descriptors = nullptr;
+  // heap/freed_mark.hpp's; here because free() reads this line anyway.
+  std::uintptr_t freed_mark = 0;
 };
 [[gnu::visibility("hidden")]] extern constinit primary_view primary;
 

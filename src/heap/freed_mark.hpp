@@ -1,0 +1,46 @@
+// The mark of a freed block: a word, random for each process, in the second word of every block of
+// a slab that was handed out and is free again.
+//
+// free() looks for it and writes it, malloc() removes it. So a second free of the same block finds
+// the mark at once, however much later it comes, and so do realloc() and malloc_usable_size().
+// A block in which the program itself left those bytes (it may copy memory that it never wrote)
+// looks the same; so a mark is only a suspicion. It is settled by what the allocator knows
+// elsewhere (heap/suspect.hpp), and nothing else depends on what stands in a block.
+//
+// Invariant: a block below its slab's frontier that is neither live nor on a purged page, and was
+// handed out in this life of the slab, bears the mark. A purged page has lost its marks; therefore
+// the units of slabs that have such pages are tagged `purged`, which no fast path accepts.
+//
+// The idea is glibc's, which keeps a key in freed chunks (sourceware bug 23907, "tcache double free
+// check", 2018).
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "page/region.hpp"
+
+#include <cstdint>
+
+namespace mete::heap {
+
+// Chooses the mark. Before the first block is handed out; idempotent.
+void initialise_freed_mark();
+
+inline std::uintptr_t& second_word(void* block) {
+  return static_cast<std::uintptr_t*>(block)[1];
+}
+
+inline bool is_marked_freed(const void* block) {
+  return static_cast<const std::uintptr_t*>(block)[1] == page::primary.freed_mark;
+}
+inline void mark_freed(void* block) {
+  second_word(block) = page::primary.freed_mark;
+}
+// Returns the block, which may be null.
+inline void* remove_mark(void* block) {
+  if (block != nullptr) [[likely]]
+    second_word(block) = 0;
+  return block;
+}
+
+} // namespace mete::heap

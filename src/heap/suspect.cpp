@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#include "heap/suspect.hpp"
+
+#include "heap/registry.hpp"
+
+namespace mete::heap {
+namespace {
+
+// Null if the slab goes back to its region at this very moment.
+slab* slab_at(const void* block) {
+  return static_cast<slab*>(page::locate(block).descriptor->load(std::memory_order_relaxed));
+}
+
+std::uint32_t offset_in(const slab& s, const void* block) {
+  return static_cast<std::uint32_t>(static_cast<const char*>(block) - s.begin);
+}
+
+bool is_on_purged_page(const slab& s, const void* block) {
+  const std::uint64_t purged =
+      std::atomic_ref(const_cast<slab&>(s).purged_pages).load(std::memory_order_relaxed);
+  return (purged >> (offset_in(s, block) >> os::page_shift) & 1) != 0;
+}
+
+// In one of the slab's bitmaps. The free bits are their holder's, who writes whole words: but the
+// bit of a live block is 0 in each of them.
+bool is_in_slab(slab& s, unsigned index) {
+  const std::uint64_t free =
+      std::atomic_ref(s.free_bits()[index / 64]).load(std::memory_order_relaxed);
+  const std::uint64_t remote = s.remote_bits()[index / 64].load(std::memory_order_acquire);
+  return ((free | remote) >> (index % 64) & 1) != 0;
+}
+
+// Looks everywhere. Returns if the block is live.
+[[gnu::cold, gnu::noinline]] void settle(const use_of_block& use, slab& s, const void* block) {
+  const unsigned index = block_index(s, block, use.wrong);
+  if (is_on_purged_page(s, block) || is_in_slab(s, index) ||
+      is_cached_or_under_way(block, s.class_index))
+    report_freed_block(s, block, use.after_free);
+}
+
+} // namespace
+
+void require_live_closely(const use_of_block& use, const void* block) {
+  slab* const s = slab_at(block);
+  if (s == nullptr) [[unlikely]]
+    misuse(use.after_free, block, "its slab has been given back since the block was freed first");
+  if (!begins_block(s->info().reciprocal, offset_in(*s, block)) || is_marked_freed(block) ||
+      is_on_purged_page(*s, block)) [[unlikely]]
+    settle(use, *s, block);
+}
+
+} // namespace mete::heap
