@@ -54,9 +54,10 @@ inline void* allocate(std::size_t size) {
   return block != nullptr ? block : allocate_uncached(size);
 }
 
-inline void deallocate(void* block) {
-  const std::uintptr_t unit =
-      (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
+// `base`, `slow`: for a function that may not be ours to perform (override/new.cpp).
+template <void (*slow)(void*) noexcept = deallocate_slow>
+inline void deallocate(void* block, std::uintptr_t base = page::primary.base) {
+  const std::uintptr_t unit = (reinterpret_cast<std::uintptr_t>(block) - base) >> unit_shift;
   if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]] {
     const heap::thread_access thread;
     const std::size_t bin =
@@ -75,7 +76,7 @@ inline void deallocate(void* block) {
       }
     }
   }
-  deallocate_slow(block);
+  slow(block);
 }
 
 // calloc's work, for a size that did not overflow.

@@ -1,16 +1,26 @@
 // operator new and delete, all forms.
 //
+// Four forms are basic: new and delete, plain and aligned. By [new.delete] of the C++ standard all
+// others end in one of these, and a program may replace any form. So a form that is not basic jumps
+// to the next one by its public name, which the loader (in a static program the linker) has bound
+// to the program's function if it has one. That is one instruction, and nothing is asked at run
+// time. The definitions are weak: in a static program those that the program replaces give way, and
+// no compiler looks through their names. docs/decisions/0015-replaced-operators.md weighs other
+// ways.
+//
 // The library must load into C programs, so it cannot need libstdc++; but a failing operator new
 // calls the new-handler and throws std::bad_alloc, which live there. The references are weak: in a
 // C++ program they are resolved, in a C program nobody calls operator new. A program in C that
-// loads C++ later (a plugin) is served by looking libstdc++ up at the moment of failure.
+// loads C++ later (a plugin) is served by looking its C++ library up at the moment of failure.
 //
 // SPDX-License-Identifier: MIT
 #include "base/check.hpp"
 #include "front/allocate.hpp"
 #include "override/export.hpp"
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <new>
 
 #if defined(METE_SHARED_LIBRARY)
@@ -29,17 +39,47 @@ asm(".weak __gxx_personality_v0\n"
     ".weak __cxa_end_catch\n"
     ".weak _ZSt9terminatev\n");
 
+// The definitions of this file by names that nobody else can define.
+extern "C" {
+#define METE_OWN [[gnu::visibility("hidden"), gnu::malloc, gnu::alloc_size(1)]] void*
+METE_OWN mete_own_new(std::size_t) __attribute__((alias("_Znwm")));
+METE_OWN mete_own_new_array(std::size_t) __attribute__((alias("_Znam")));
+METE_OWN mete_own_new_aligned(std::size_t, std::align_val_t)
+    __attribute__((alias("_ZnwmSt11align_val_t")));
+METE_OWN mete_own_new_array_aligned(std::size_t, std::align_val_t)
+    __attribute__((alias("_ZnamSt11align_val_t")));
+#undef METE_OWN
+[[gnu::visibility("hidden")]] void mete_own_delete(void*) noexcept __attribute__((alias("_ZdlPv")));
+}
+
 namespace {
 
 using namespace mete;
+
+using plain_new = void*(std::size_t);
+using aligned_new = void*(std::size_t, std::align_val_t);
+using plain_delete = void(void*) noexcept;
+using nothrow_new = void*(std::size_t, const std::nothrow_t&);
+using aligned_nothrow_new = void*(std::size_t, std::align_val_t, const std::nothrow_t&);
+
+// Whether a public name leads to our own definition. Where it leads to a stub of the program, which
+// then jumps to ours, the answer is no, and the longer way gives the same result.
+template <class Function>
+bool is_ours(Function* named, Function* own) {
+  asm("" : "+r"(named)); // else compilers compare the names instead
+  return named == own;
+}
 
 using get_handler_function = std::new_handler (*)() noexcept;
 using throw_function = void (*)();
 
 #if defined(METE_SHARED_LIBRARY)
 void* find_in_late_runtime(const char* symbol) {
-  void* const runtime = ::dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
-  return runtime != nullptr ? ::dlsym(runtime, symbol) : nullptr;
+  for (const char* const name : {"libstdc++.so.6", "libc++abi.so.1", "libc++.so.1"})
+    if (void* const runtime = ::dlopen(name, RTLD_LAZY | RTLD_NOLOAD); runtime != nullptr)
+      if (void* const found = ::dlsym(runtime, symbol); found != nullptr)
+        return found;
+  return nullptr;
 }
 #else
 void* find_in_late_runtime(const char*) {
@@ -79,8 +119,20 @@ template <class Attempt>
   }
 }
 
-template <class Attempt>
-[[gnu::cold, gnu::noinline]] void* allocate_or_null(Attempt attempt) noexcept {
+// `nothrow_form`: what is wanted, in the words of the C++ ABI.
+template <class Function, class... Arguments>
+void* ask_late_runtime(const char* nothrow_form, Arguments... arguments) noexcept {
+  void* const found = find_in_late_runtime(nothrow_form);
+  return found != nullptr ? reinterpret_cast<Function*>(found)(arguments..., std::nothrow_t{})
+                          : nullptr;
+}
+
+// Without a C++ library that was there when this one was bound, no exception can be caught here,
+// but in a library that came later its own nothrow form can catch it. It calls our throwing one.
+template <class Attempt, class Late>
+[[gnu::cold, gnu::noinline]] void* allocate_or_null(Attempt attempt, Late ask_late) noexcept {
+  if (_ZSt15get_new_handlerv == nullptr)
+    return ask_late();
   for (;;) {
     if (void* const block = attempt(); block != nullptr)
       return block;
@@ -92,6 +144,16 @@ template <class Attempt>
     } catch (...) {
       return nullptr;
     }
+  }
+}
+
+// The way of a nothrow form when the program has replaced what it calls.
+template <class Call>
+[[gnu::cold, gnu::noinline]] void* null_if_thrown(Call call) noexcept {
+  try {
+    return call();
+  } catch (...) {
+    return nullptr;
   }
 }
 
@@ -107,7 +169,9 @@ template <class Attempt>
   void* const block = front::allocate_uncached(size);
   if (block != nullptr) [[likely]]
     return block;
-  return allocate_or_null([=] { return front::allocate(size); });
+  return allocate_or_null(
+      [=] { return front::allocate(size); },
+      [=] { return ask_late_runtime<nothrow_new>("_ZnwmRKSt9nothrow_t", size); });
 }
 
 inline void* allocate_throwing(std::size_t size) {
@@ -133,49 +197,106 @@ void* allocate_nothrow(std::size_t size, std::align_val_t alignment) noexcept {
     return front::allocate_aligned(static_cast<std::size_t>(alignment), size);
   };
   void* const block = attempt();
-  return block != nullptr ? block : allocate_or_null(attempt);
+  return block != nullptr ? block : allocate_or_null(attempt, [=] {
+    return ask_late_runtime<aligned_nothrow_new>("_ZnwmSt11align_val_tRKSt9nothrow_t", size,
+                                                 alignment);
+  });
 }
 
 } // namespace
 
-METE_EXPORT_HOT void* operator new(std::size_t size) {
+// The four basic forms.
+
+METE_REPLACEABLE_HOT void* operator new(std::size_t size) {
   return allocate_throwing(size);
 }
-METE_EXPORT_HOT void* operator new[](std::size_t size) {
-  return allocate_throwing(size);
-}
-METE_EXPORT void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  return allocate_nothrow(size);
-}
-METE_EXPORT void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
-  return allocate_nothrow(size);
-}
-METE_EXPORT void* operator new(std::size_t size, std::align_val_t alignment) {
+METE_REPLACEABLE void* operator new(std::size_t size, std::align_val_t alignment) {
   return allocate_throwing(size, alignment);
 }
-METE_EXPORT void* operator new[](std::size_t size, std::align_val_t alignment) {
-  return allocate_throwing(size, alignment);
+METE_REPLACEABLE_HOT void operator delete(void* block) noexcept {
+  front::deallocate(block);
 }
-METE_EXPORT void* operator new(std::size_t size, std::align_val_t alignment,
-                               const std::nothrow_t&) noexcept {
-  return allocate_nothrow(size, alignment);
-}
-METE_EXPORT void* operator new[](std::size_t size, std::align_val_t alignment,
-                                 const std::nothrow_t&) noexcept {
-  return allocate_nothrow(size, alignment);
+METE_REPLACEABLE_HOT void operator delete(void* block, std::align_val_t) noexcept {
+  front::deallocate(block);
 }
 
-#define METE_DELETE(...)                                                                           \
-  METE_EXPORT_HOT void operator delete(void* block __VA_OPT__(, ) __VA_ARGS__) noexcept {          \
-    front::deallocate(block);                                                                      \
-  }                                                                                                \
-  METE_EXPORT_HOT void operator delete[](void* block __VA_OPT__(, ) __VA_ARGS__) noexcept {        \
-    front::deallocate(block);                                                                      \
+// new[] calls new.
+
+METE_REPLACEABLE void* operator new[](std::size_t size) {
+  return ::operator new(size);
+}
+METE_REPLACEABLE void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return ::operator new(size, alignment);
+}
+
+// The nothrow forms call the throwing ones and catch. As long as these are ours, that is cut short.
+
+METE_REPLACEABLE void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  if (is_ours<plain_new>(::operator new, mete_own_new)) [[likely]]
+    return allocate_nothrow(size);
+  return null_if_thrown([=] { return ::operator new(size); });
+}
+METE_REPLACEABLE void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  if (is_ours<plain_new>(::operator new[], mete_own_new_array) &&
+      is_ours<plain_new>(::operator new, mete_own_new)) [[likely]]
+    return allocate_nothrow(size);
+  return null_if_thrown([=] { return ::operator new[](size); });
+}
+METE_REPLACEABLE void* operator new(std::size_t size, std::align_val_t alignment,
+                                    const std::nothrow_t&) noexcept {
+  if (is_ours<aligned_new>(::operator new, mete_own_new_aligned)) [[likely]]
+    return allocate_nothrow(size, alignment);
+  return null_if_thrown([=] { return ::operator new(size, alignment); });
+}
+METE_REPLACEABLE void* operator new[](std::size_t size, std::align_val_t alignment,
+                                      const std::nothrow_t&) noexcept {
+  if (is_ours<aligned_new>(::operator new[], mete_own_new_array_aligned) &&
+      is_ours<aligned_new>(::operator new, mete_own_new_aligned)) [[likely]]
+    return allocate_nothrow(size, alignment);
+  return null_if_thrown([=] { return ::operator new[](size, alignment); });
+}
+
+// Sized delete, which C++ programs call most, does not even jump. It is operator delete once more,
+// but counts units from a base of its own. Until that is set, and for ever where operator delete is
+// not ours, every block is beyond the region, so that the usual comparison leads to the slow path.
+
+namespace {
+
+// Plain, so that its load is part of the subtraction, as for the region's own base. It changes
+// once, and every thread may read either value: with the first it takes the slow path once more.
+constexpr std::uintptr_t beyond_every_region = std::uintptr_t{1} << 63;
+constinit std::uintptr_t base_for_sized = beyond_every_region;
+
+[[gnu::noinline]] void delete_sized_slow(void* block) noexcept {
+  if (is_ours<plain_delete>(::operator delete, mete_own_delete)) [[likely]] {
+    if (base_for_sized != beyond_every_region) [[likely]]
+      return front::deallocate_slow(block);
+    if (page::primary.committed_units.load(std::memory_order_acquire) != 0)
+      __atomic_store_n(&base_for_sized, page::primary.base, __ATOMIC_RELAXED);
   }
-METE_DELETE()
-METE_DELETE(std::size_t)
-METE_DELETE(std::align_val_t)
-METE_DELETE(std::size_t, std::align_val_t)
-METE_DELETE(const std::nothrow_t&)
-METE_DELETE(std::align_val_t, const std::nothrow_t&)
-#undef METE_DELETE
+  ::operator delete(block);
+}
+
+} // namespace
+
+METE_REPLACEABLE_HOT void operator delete(void* block, std::size_t) noexcept {
+  front::deallocate<delete_sized_slow>(block, base_for_sized);
+}
+
+// delete[] calls delete; what has a size or std::nothrow calls the same form without it.
+
+#define METE_FORWARD(form, parameters, target, arguments)                                          \
+  METE_REPLACEABLE void operator form parameters noexcept {                                        \
+    ::operator target arguments;                                                                   \
+  }
+METE_FORWARD(delete[], (void* block), delete, (block))
+METE_FORWARD(delete[], (void* block, std::size_t), delete[], (block))
+METE_FORWARD(delete, (void* block, const std::nothrow_t&), delete, (block))
+METE_FORWARD(delete[], (void* block, const std::nothrow_t&), delete[], (block))
+METE_FORWARD(delete[], (void* block, std::align_val_t a), delete, (block, a))
+METE_FORWARD(delete, (void* block, std::size_t, std::align_val_t a), delete, (block, a))
+METE_FORWARD(delete[], (void* block, std::size_t, std::align_val_t a), delete[], (block, a))
+METE_FORWARD(delete, (void* block, std::align_val_t a, const std::nothrow_t&), delete, (block, a))
+METE_FORWARD(delete[], (void* block, std::align_val_t a, const std::nothrow_t&), delete[],
+             (block, a))
+#undef METE_FORWARD
