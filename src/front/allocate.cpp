@@ -305,13 +305,8 @@ void deallocate_slow(void* block) noexcept {
   deallocate_in_slab(block, tag);
 }
 
-void* allocate_zeroed(std::size_t size) {
-  if (size <= heap::max_table_bytes) {
-    void* const block = allocate(size);
-    return block != nullptr ? std::memset(block, 0, size) : nullptr;
-  }
-  if (void* const block = pop_coarse(size); block != nullptr)
-    return std::memset(block, 0, size);
+// Out of line, so that the common way saves fewer registers.
+[[gnu::noinline]] static void* allocate_zeroed_slow(std::size_t size) {
   page::grant result{};
   if (size <= heap::max_slab_block_bytes) {
     heap::heap* const h = own_heap();
@@ -338,9 +333,29 @@ void* allocate_zeroed(std::size_t size) {
   }
   if (result.begin == nullptr)
     return out_of_memory();
+  const bool in_slab = size <= heap::max_slab_block_bytes;
   if (!result.zeroed)
-    return std::memset(result.begin, 0, size);
-  return size <= heap::max_slab_block_bytes ? heap::remove_mark(result.begin) : result.begin;
+    return std::memset(result.begin, 0, in_slab ? good_size(size) : usable_size(result.begin));
+  return in_slab ? heap::remove_mark(result.begin) : result.begin;
+}
+
+// Programs use all of a block that malloc_usable_size() tells them, so all of it is cleared.
+void* allocate_zeroed(std::size_t size) {
+  size += size == 0;
+  unsigned class_index = 0;
+  void* block = nullptr;
+  if (size <= heap::max_table_bytes) {
+    block = allocate(size);
+    if (block == nullptr) [[unlikely]]
+      return nullptr;
+    class_index = heap::class_of_tag(heap::bin_offset_table[(size - 1) >> 4]);
+  } else {
+    block = pop_coarse(size);
+    if (block == nullptr)
+      return allocate_zeroed_slow(size);
+    class_index = heap::class_of(size);
+  }
+  return std::memset(block, 0, heap::size_classes[class_index].block_bytes);
 }
 
 void* allocate_aligned(std::size_t alignment, std::size_t size) {

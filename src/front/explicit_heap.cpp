@@ -95,7 +95,7 @@ void* allocate_in(mete_heap& home, std::size_t alignment, std::size_t size, bool
   }
   if (class_index == heap::class_count)
     after_big_allocation(wanted);
-  return zero && !zeroed ? std::memset(block, 0, wanted) : block;
+  return zero && !zeroed ? std::memset(block, 0, usable_size(block)) : block; // as calloc
 }
 
 } // namespace
