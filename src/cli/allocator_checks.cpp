@@ -7,28 +7,16 @@
 #include "cli/candidate.hpp"
 #include "cli/command.hpp"
 #include "cli/library.hpp"
+#include "cli/operator_checks.hpp"
 #include "cli/preload_check.hpp"
 
 #include <algorithm>
-#include <array>
 #include <fmt/format.h>
 
 namespace mete::cli {
 namespace {
 
 using std::string_view;
-
-// A block of one allocator ends in another when these come from different ones. The rest may: what
-// pvalloc gives is rarely freed, and reallocarray calls realloc.
-constexpr std::array<string_view, 9> must_agree{"malloc",   "free",           "calloc",
-                                                "realloc",  "posix_memalign", "aligned_alloc",
-                                                "memalign", "valloc",         "malloc_usable_size"};
-
-// The C++ library's operator new asks malloc.
-bool asks_malloc(const object_facts& object) {
-  return object.elf.shared_object_name.starts_with("libstdc++.so") ||
-         object.elf.shared_object_name.starts_with("libc++");
-}
 
 // The first library before `provider` that might have a malloc for all it is known; null if all
 // were read.
@@ -116,33 +104,6 @@ void check_agreement(const subject& whose, const std::map<std::string, std::size
   }
 }
 
-void check_operators(const subject& whose, const std::map<std::string, std::size_t>& providers,
-                     std::size_t provider, findings& found) {
-  std::optional<std::size_t> with_new;
-  std::optional<std::size_t> with_delete;
-  for (const auto& [name, index] : providers) {
-    if (!is_new_or_delete(name))
-      continue;
-    const bool own = index == provider || asks_malloc(whose.objects[index]);
-    std::optional<std::size_t>& with = name.starts_with("_Zd") ? with_delete : with_new;
-    if (!with || !own) // one that is elsewhere is enough
-      with = own ? provider : index;
-  }
-  if (!with_new || !with_delete || (with_new == provider && with_delete == provider))
-    return;
-  if (with_new != with_delete)
-    found.push_back({"operators", level::problem,
-                     fmt::format("operator new comes from {}, but operator delete from {}",
-                                 whose.objects[*with_new].path, whose.objects[*with_delete].path),
-                     "replace both in the same program or library"});
-  else
-    found.push_back(
-        {"operators", level::note,
-         fmt::format("operator new and delete come from {}: C++ objects are on {} "
-                     "only if they ask its malloc",
-                     whose.objects[*with_new].path, file_name(whose.objects[provider].path))});
-}
-
 void check_sanitizer(const subject& whose, const object_facts* provider, findings& found) {
   std::string sanitizer = whose.objects.front().sanitizer;
   if (sanitizer.empty() && provider != nullptr)
@@ -168,6 +129,25 @@ void check_replaced_files(const subject& whose, const object_facts* provider, fi
                        each.path),
            "restart it"});
   }
+}
+
+// The program's own functions stay before those of whatever is preloaded.
+finding say_what_mete_run_does(const subject& whose, const std::string& library) {
+  const object_facts& program = whose.objects.front();
+  const auto own = std::find_if(must_agree.begin(), must_agree.end(), [&](string_view name) {
+    return std::find(program.functions.begin(), program.functions.end(), name) !=
+           program.functions.end();
+  });
+  const std::string front = fmt::format("mete run would put {} in front", library);
+  if (own != must_agree.end())
+    return {"mete run", level::note,
+            fmt::format("{}, but the {} of {} would stay before it", front, *own, program.path),
+            "build the program with the system's malloc only"};
+  if (replaces_operators(program)) // check_operators() says what that means
+    return {"mete run", level::note,
+            fmt::format("{}, but the {} of {} would stay before it", front, name_operators(program),
+                        program.path)};
+  return {"mete run", level::ok, fmt::format("{}, and nothing is in its way", front)};
 }
 
 } // namespace
@@ -202,7 +182,8 @@ findings check_active_allocator(const subject& whose) {
     const std::size_t index = providers.at("malloc");
     found.push_back(say_provider(whose, providers, index));
     check_agreement(whose, providers, index, found);
-    check_operators(whose, providers, index, found);
+    const findings operators = check_operators(whose, providers, index);
+    found.insert(found.end(), operators.begin(), operators.end());
   }
   check_sanitizer(whose, provider, found);
   check_replaced_files(whose, provider, found);
@@ -253,9 +234,7 @@ findings check_mete_run(const subject& whose, const std::string& library) {
                            whose.executable),
                "put it behind env: env ... mete run -- ..."}};
     if (!check.hindrance)
-      return {
-          {"mete run", level::ok,
-           fmt::format("mete run would put {} in front, and nothing is in its way", mete.path)}};
+      return {say_what_mete_run_does(whose, mete.path)};
     finding found = make_finding("mete run", level::note, check.hindrance->message);
     found.message = "mete run would refuse it: " + found.message;
     return {found};

@@ -16,20 +16,12 @@ import time
 import unittest
 
 import run_test_support as support
-from run_test_support import STAND_IN, as_nobody, build, write
-
-# The stand-in with everything that must come from one library.
-WHOLE = STAND_IN + """
-void *__libc_memalign(size_t, size_t);
-void *memalign(size_t a, size_t n) { return __libc_memalign(a, n); }
-void *aligned_alloc(size_t a, size_t n) { return __libc_memalign(a, n); }
-void *valloc(size_t n) { return __libc_memalign(4096, n); }
-int posix_memalign(void **p, size_t a, size_t n) { return !(*p = __libc_memalign(a, n)); }
-size_t malloc_usable_size(void *p) { return 0; }
-"""
+from run_test_support import (OWN_ON_MALLOC, OWN_POOL, STAND_IN, USES_NEW, WHOLE, as_nobody,
+                              build, build_cxx, write)
 
 # Says that it runs, and waits until its standard input ends.
 WAITS = """
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,7 +81,6 @@ class Waiting:
 class DoctorTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        build("lib/libmete.so", WHOLE, "-shared", "-fPIC")
         cls.waits = build("waits", WAITS)
 
     def examine(self, *arguments, status=0, **more):
@@ -168,6 +159,25 @@ class Processes(DoctorTest):
         with Waiting(self.waits, env={"LD_PRELOAD": half}) as process:
             checks = self.examine(process, status=1)
         self.check_says(checks["mixed"], "problem", "free comes from", "libc.so.6", half)
+
+    def test_own_operators(self):
+        path = build_cxx("own_new_waits", OWN_POOL + USES_NEW + WAITS)
+        with Waiting(support.METE, "run", "--", path) as process:
+            checks = self.examine(process)
+        self.check_says(checks["active"], "ok", f"{support.LIBRARY} (mete")
+        self.check_says(checks["operators"], "note", f"operator new and delete come from {path}",
+                        "does not call malloc itself", "build that without")
+
+    def test_operators_of_a_library_behind_the_allocator(self):
+        operators = ("void *_Znwm(size_t n) { return malloc(n); }"
+                     "void _ZdlPv(void *p) { free(p); }")
+        library = build("with_new.so", WHOLE + operators, "-shared", "-fPIC")
+        pool = build_cxx("libpool.so", OWN_POOL, "-shared", "-fPIC")
+        path = build("links_pool", WAITS, "-Wl,--no-as-needed", pool,
+                     f"-Wl,-rpath,{support.FOLDER}")
+        with Waiting(path, env={"LD_PRELOAD": library}) as process:
+            checks = self.examine(process)
+        self.check_says(checks["operators"], "note", pool, "not used", library, "come first")
 
     def test_an_allocator_inside(self):
         path = build("inside", "static void *_rjem_malloc(unsigned long n) { return 0; }\n"
@@ -268,6 +278,29 @@ class Programs(DoctorTest):
         checks = self.examine("--", self.waits, env={"LD_PRELOAD": support.LIBRARY})
         self.check_says(checks["active"], "ok", "would come from", f"{support.LIBRARY} (mete")
         self.assertNotIn("mete run", checks)
+
+    def test_own_operators(self):
+        path = build_cxx("own_new", OWN_POOL + USES_NEW + "int main() {}")
+        checks = self.examine("--", path)
+        self.check_says(checks["operators"], "note", f"operator new and delete come from {path}",
+                        "does not call malloc itself")
+        self.check_says(checks["mete run"], "note", support.LIBRARY, "in front",
+                        f"operator new and delete of {path} would stay before it")
+        path = build_cxx("new_on_malloc", OWN_ON_MALLOC + USES_NEW + "int main() {}")
+        self.check_says(self.examine("--", path)["operators"], "note", "calls malloc, too")
+        path = build_cxx("plain_cxx", "#include <new>" + USES_NEW + "int main() {}")
+        checks = self.examine("--", path)
+        self.assertNotIn("operators", checks)
+        self.check_says(checks["mete run"], "ok", "nothing is in its way")
+
+    def test_part_of_a_malloc(self):
+        path = build("own_calloc", WAITS + """
+void *__libc_calloc(size_t, size_t);
+void *calloc(size_t n, size_t m) { return __libc_calloc(n, m); }
+""", "-rdynamic")
+        checks = self.examine("--", path, status=1)
+        self.check_says(checks["mixed"], "problem", f"calloc comes from {path}")
+        self.check_says(checks["mete run"], "note", f"the calloc of {path} would stay before it")
 
     def test_through_scripts_and_env(self):
         script = write("script", f"#!/usr/bin/env -S -u LD_PRELOAD {self.waits}\n")

@@ -64,17 +64,19 @@ void look_at_symbol(object_facts& facts, string_view name, symbol_use use) {
       remember(use == symbol_use::defined ? facts.defined : facts.called, each);
 }
 
-bool allocates(string_view name) {
-  return is_new_or_delete(name) ||
-         std::find(c_functions.begin(), c_functions.end(), name) != c_functions.end();
+bool is_of_malloc(string_view name) {
+  return std::find(c_functions.begin(), c_functions.end(), name) != c_functions.end();
 }
 
 void look_at_symbols(object_facts& facts, std::span<const std::byte> bytes, symbol_table offered) {
   for (const symbol_table table : {symbol_table::dynamic, symbol_table::full_with_local})
     visit_symbols(bytes, table, [&](string_view name, symbol_use use) {
       look_at_symbol(facts, name, use);
-      if (table == offered && use == symbol_use::defined && allocates(name))
+      const bool defined = use == symbol_use::defined;
+      if (table == offered && defined && (is_new_or_delete(name) || is_of_malloc(name)))
         facts.functions.emplace_back(name);
+      facts.calls_malloc |= table == symbol_table::dynamic && !defined && is_of_malloc(name);
+      facts.cxx_library_inside |= defined && name == "_ZSt15get_new_handlerv";
     });
   std::sort(facts.functions.begin(), facts.functions.end()); // several versions of one are one
   facts.functions.erase(std::unique(facts.functions.begin(), facts.functions.end()),
@@ -122,8 +124,19 @@ object_facts read_object(const std::string& readable, const std::string& path, b
 }
 
 bool is_new_or_delete(string_view symbol) {
-  return symbol.starts_with("_Znw") || symbol.starts_with("_Zna") || symbol.starts_with("_Zdl") ||
-         symbol.starts_with("_Zda");
+  const auto take = [&](string_view part) {
+    const bool found = symbol.starts_with(part);
+    symbol.remove_prefix(found ? part.size() : 0);
+    return found;
+  };
+  const bool is_new = take("_Znw") || take("_Zna");
+  if (!is_new && !take("_ZdlPv") && !take("_ZdaPv"))
+    return false;
+  if (!take("m") && !take("j") && is_new) // std::size_t, of 64 bits and of 32
+    return false;
+  take("St11align_val_t");
+  take("RKSt9nothrow_t");
+  return symbol.empty();
 }
 
 std::string allocator_name(const object_facts& object) {

@@ -29,6 +29,18 @@ TEST(look_at_object, a_library_offers_what_its_dynamic_table_defines) {
   EXPECT_EQ(facts.functions, (words{"_ZdlPv", "_Znwm", "free", "malloc"}));
 }
 
+TEST(look_at_object, calls_of_malloc_and_a_cxx_library_inside) {
+  elf_image_for_test image;
+  EXPECT_FALSE(look(image).calls_malloc);
+  image.dynamic_symbols = {{"malloc"}};
+  EXPECT_FALSE(look(image).calls_malloc); // its own
+  image.dynamic_symbols = {{"aligned_alloc", STB_GLOBAL, false}};
+  EXPECT_TRUE(look(image).calls_malloc);
+  EXPECT_FALSE(look(image).cxx_library_inside);
+  image.full_symbols = {{"_ZSt15get_new_handlerv"}};
+  EXPECT_TRUE(look(image).cxx_library_inside);
+}
+
 TEST(look_at_object, a_static_program_has_its_functions_for_itself) {
   elf_image_for_test image;
   image.interpreter.clear();

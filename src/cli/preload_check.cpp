@@ -4,6 +4,7 @@
 #include "cli/preload_check.hpp"
 
 #include "cli/command.hpp"
+#include "cli/operator_checks.hpp"
 
 #include <algorithm>
 #include <array>
@@ -185,6 +186,8 @@ preload_check check_preload_in(std::span<const std::byte> bytes, const std::stri
   const symbol_facts symbols = look_at_symbols(bytes);
   result.hindrance = find_obstacle(*file, symbols, name, library);
   result.notes = find_notes(*file, symbols, name);
+  if (const object_facts facts = look_at_object(bytes, name, true); replaces_operators(facts))
+    result.notes.push_back(say_whose_operators(facts, "mete"));
   return result;
 }
 

@@ -130,6 +130,17 @@ TEST(check_preload, no_program_at_all) {
   EXPECT_EQ(empty.hindrance->status, status_not_executable);
 }
 
+TEST(check_preload, own_operators_are_a_note_only) {
+  auto image = program();
+  image.dynamic_symbols.push_back({"_Znwm", STB_GLOBAL, true});
+  const preload_check result = check(image);
+  EXPECT_FALSE(result.hindrance);
+  ASSERT_EQ(result.notes.size(), 1u);
+  EXPECT_NE(result.notes[0].find("operator new comes from prog"), std::string::npos);
+  image.dynamic_symbols.push_back({"_ZSt15get_new_handlerv", STB_GLOBAL, true});
+  EXPECT_TRUE(check(image).notes.empty()); // those of a C++ library that is linked in
+}
+
 TEST(check_preload, other_allocators_are_a_note_only) {
   for (const char* library : {"libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2"}) {
     auto image = program();

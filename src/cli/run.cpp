@@ -115,9 +115,11 @@ void verify(const run_options& options, const program_file& program,
   for (char** each = environ; *each != nullptr; ++each)
     variables.emplace_back(*each);
   try {
-    verify_preload(program.image, library.path, variables);
+    const auto remarks = verify_preload(program.image, library.path, variables);
     report(run_name, fmt::format("verified: '{}' gets malloc and free from '{}'", program.image,
                                  library.path));
+    for (const std::string& remark : remarks)
+      report(run_name, remark);
   } catch (const command_error& error) {
     if (!options.force)
       throw;

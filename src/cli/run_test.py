@@ -15,7 +15,8 @@ import time
 import unittest
 
 import run_test_support as support
-from run_test_support import PROGRAM, STAND_IN, RunTest, as_nobody, build, run, write
+from run_test_support import (OWN_ON_MALLOC, OWN_POOL, PROGRAM, STAND_IN, USES_NEW, RunTest,
+                              as_nobody, build, build_cxx, run, write)
 
 
 class PassesThrough(RunTest):
@@ -334,6 +335,51 @@ class Verifies(RunTest):
         path = build("verify_own", STAND_IN + PROGRAM)
         result = run(path, options=["--verify", "--force"])
         self.assertRegex(result.stderr, f"its (malloc|free) comes from '{path}'")
+
+
+    def check_operators(self, path, *words):
+        result = run(path, options=["--verify"])
+        self.assertEqual(result.stdout, "on mete\n", result.stderr)
+        lines = result.stderr.splitlines()
+        self.assertEqual(len(lines), 2, result.stderr)
+        self.assertIn(f"verified: '{path}' gets malloc and free", lines[0])
+        for word in ("operator new and delete come from", "build it without", *words):
+            self.assertIn(word, lines[1])
+
+    def test_program_with_its_own_operators(self):
+        pool = PROGRAM.replace("free(malloc(100));", "")
+        path = build_cxx("own_new", OWN_POOL + USES_NEW + pool)
+        self.check_operators(path, path, "does not call malloc itself", "not on mete")
+        path = build_cxx("new_on_malloc", OWN_ON_MALLOC + USES_NEW + PROGRAM)
+        self.check_operators(path, path, "calls malloc, too")
+        said = run(path, options=["-v"]).stderr
+        self.assertIn(f"operator new and delete come from {path}", said)
+
+    def test_program_with_operators_of_a_library(self):
+        library = build_cxx("libpool.so", OWN_POOL, "-shared", "-fPIC")
+        path = build_cxx("links_pool", "#include <new>" + USES_NEW + PROGRAM, "-Wl,--no-as-needed",
+                         library, f"-Wl,-rpath,{support.FOLDER}")
+        self.check_operators(path, library, "does not call malloc itself")  # the stand-in has none
+
+    def test_operators_of_the_cxx_library_are_not_worth_a_line(self):
+        for name, flags in (("plain_cxx", ()), ("static_cxx", ("-static-libstdc++", "-rdynamic"))):
+            path = build_cxx(name, "#include <new>" + USES_NEW + PROGRAM, *flags)
+            result = run(path, options=["--verify"])
+            self.assertEqual(result.stdout, "on mete\n", result.stderr)
+            self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
+
+    def test_part_of_a_malloc_in_the_program(self):
+        part = """
+#include <stddef.h>
+void *__libc_calloc(size_t, size_t);
+void *calloc(size_t n, size_t m) { return __libc_calloc(n, m); }
+"""
+        user = build("libuses.so", "#include <stdlib.h>\nvoid *make(void) { return calloc(1, 9); }",
+                     "-shared", "-fPIC")
+        path = build("own_calloc", part + PROGRAM, "-Wl,--no-as-needed", user,
+                     f"-Wl,-rpath,{support.FOLDER}")
+        self.check_refused(run(path, options=["--verify"]), 125,
+                           f"its calloc comes from '{path}'")
 
 
 class CommandItself(unittest.TestCase):

@@ -30,6 +30,16 @@ void *calloc(size_t n, size_t m) { return __libc_calloc(n, m); }
 void *realloc(void *p, size_t n) { return __libc_realloc(p, n); }
 """
 
+# The stand-in with everything that must come from one library.
+WHOLE = STAND_IN + """
+void *__libc_memalign(size_t, size_t);
+void *memalign(size_t a, size_t n) { return __libc_memalign(a, n); }
+void *aligned_alloc(size_t a, size_t n) { return __libc_memalign(a, n); }
+void *valloc(size_t n) { return __libc_memalign(4096, n); }
+int posix_memalign(void **p, size_t a, size_t n) { return !(*p = __libc_memalign(a, n)); }
+size_t malloc_usable_size(void *p) { return 0; }
+"""
+
 # Tells whether the library is in this process, and that malloc works.
 PROGRAM = """
 #include <stdio.h>
@@ -46,6 +56,28 @@ int main(int argc, char **argv) {
 }
 """
 
+# What a C++ program may replace ([new.delete]): with a pool of its own, or on malloc.
+OWN_POOL = """
+#include <new>
+#include <stddef.h>
+static char pool[1 << 20]; static size_t used;
+void *operator new(size_t n) { void *p = pool + used; used += (n + 15) & ~(size_t)15; return p; }
+void operator delete(void *) noexcept { }
+"""
+OWN_ON_MALLOC = """
+#include <new>
+#include <stddef.h>
+#include <stdlib.h>
+void *operator new(size_t n) { return malloc(n); }
+void operator delete(void *p) noexcept { free(p); }
+"""
+USES_NEW = """
+struct thing { int x[10]; ~thing() { x[0] = 0; } };
+__attribute__((constructor)) static void use_new() {
+  delete new thing; delete[] new thing[3]; delete new (std::nothrow) thing;
+}
+"""
+
 
 def build(name, source, *flags, compiler=None):
     """Compiles `source`; raises SkipTest with the compiler's words where the machine cannot."""
@@ -57,6 +89,12 @@ def build(name, source, *flags, compiler=None):
     if result.returncode != 0:
         raise unittest.SkipTest(f"cannot build {name} ({' '.join(flags)}): {result.stderr[-200:]}")
     return path
+
+
+def build_cxx(name, source, *flags):
+    """The same as C++. GCC's driver takes any file for C++ when it is called g++."""
+    compiler = {"gcc": "g++", "clang": "clang++"}.get(os.path.basename(COMPILERS[0]), "g++")
+    return build(name, source, *flags, compiler=compiler)
 
 
 def write(name, content, mode=0o755):
@@ -106,7 +144,7 @@ def prepare(mete, compilers):
     for folder in ("bin", "lib"):
         os.mkdir(os.path.join(FOLDER, folder))
     METE = shutil.copy(mete, os.path.join(FOLDER, "bin", "mete"))
-    LIBRARY = build("lib/libmete.so", STAND_IN, "-shared", "-fPIC")
+    LIBRARY = build("lib/libmete.so", WHOLE, "-shared", "-fPIC")
 
 
 def main():

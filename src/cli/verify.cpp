@@ -4,12 +4,15 @@
 #include "cli/verify.hpp"
 
 #include "cli/command.hpp"
+#include "cli/operator_checks.hpp"
 #include "cli/process.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <set>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -94,12 +97,16 @@ std::vector<symbol_binding> parse_bindings(std::string_view trace) {
   return bindings;
 }
 
-void verify_preload(const std::string& image, const std::string& library,
-                    const std::vector<std::string>& environment) {
+std::vector<std::string> verify_preload(const std::string& image, const std::string& library,
+                                        const std::vector<std::string>& environment) {
   bool uses_malloc = false;
+  std::set<std::string> with_operators{image}; // its own calls of its own functions are not bound
   for (const symbol_binding& binding : parse_bindings(trace_loading(image, environment))) {
-    const bool allocates = binding.symbol == "malloc" || binding.symbol == "free";
-    if (!allocates || binding.user == library)
+    if (is_new_or_delete(binding.symbol))
+      with_operators.insert(binding.provider);
+    const bool of_malloc =
+        std::find(must_agree.begin(), must_agree.end(), binding.symbol) != must_agree.end();
+    if (!of_malloc || binding.user == library)
       continue;
     if (binding.provider != library)
       throw command_error(status_failed,
@@ -113,6 +120,12 @@ void verify_preload(const std::string& image, const std::string& library,
                         fmt::format("'{}' does not run on mete: nothing that it loads asks for "
                                     "malloc; it may be no program of the C library's",
                                     image));
+  std::vector<std::string> remarks;
+  for (const std::string& path : with_operators)
+    if (const object_facts object = read_object(path, path, path == image);
+        path != library && replaces_operators(object))
+      remarks.push_back(say_whose_operators(object, "mete") + "; to change that, build it without");
+  return remarks;
 }
 
 } // namespace mete::cli

@@ -36,9 +36,10 @@ struct symbol_binding {
 
 std::vector<symbol_binding> parse_bindings(std::string_view trace);
 
-// Throws command_error unless every malloc and free that is bound at the start of `image` is
-// that of `library`. REQUIRES: `environment` holds LD_PRELOAD with `library`.
-void verify_preload(const std::string& image, const std::string& library,
-                    const std::vector<std::string>& environment);
+// Throws command_error unless malloc and all of its family that is bound at the start of `image`
+// are those of `library`. What is true besides, and worth knowing: whose operator new and delete it
+// uses if they are not those of `library`. REQUIRES: `environment` holds LD_PRELOAD with `library`.
+std::vector<std::string> verify_preload(const std::string& image, const std::string& library,
+                                        const std::vector<std::string>& environment);
 
 } // namespace mete::cli
