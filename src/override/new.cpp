@@ -8,14 +8,11 @@
 // no compiler looks through their names. docs/decisions/0015-replaced-operators.md weighs other
 // ways.
 //
-// The library must load into C programs, so it cannot need libstdc++; but a failing operator new
-// calls the new-handler and throws std::bad_alloc, which live there. The references are weak: in a
-// C++ program they are resolved, in a C program nobody calls operator new. A program in C that
-// loads C++ later (a plugin) is served by looking its C++ library up at the moment of failure.
+// What happens when memory is out is the C++ library's part (cxx_library.hpp).
 //
 // SPDX-License-Identifier: MIT
-#include "base/check.hpp"
 #include "front/allocate.hpp"
+#include "override/cxx_library.hpp"
 #include "override/export.hpp"
 
 #include <atomic>
@@ -23,15 +20,6 @@
 #include <cstdint>
 #include <new>
 
-#if defined(METE_SHARED_LIBRARY)
-#  include <dlfcn.h>
-#endif
-
-extern "C" {
-// std::get_new_handler() and std::__throw_bad_alloc(), by the names the Itanium C++ ABI gives them.
-[[gnu::weak]] std::new_handler _ZSt15get_new_handlerv() noexcept;
-[[gnu::weak]] void _ZSt17__throw_bad_allocv();
-}
 // What the compiler refers to for the handler's exceptions (Clang to terminate, too, for those that
 // would leave a noexcept function).
 asm(".weak __gxx_personality_v0\n"
@@ -70,73 +58,37 @@ bool is_ours(Function* named, Function* own) {
   return named == own;
 }
 
-using get_handler_function = std::new_handler (*)() noexcept;
-using throw_function = void (*)();
-
-#if defined(METE_SHARED_LIBRARY)
-void* find_in_late_runtime(const char* symbol) {
-  for (const char* const name : {"libstdc++.so.6", "libc++abi.so.1", "libc++.so.1"})
-    if (void* const runtime = ::dlopen(name, RTLD_LAZY | RTLD_NOLOAD); runtime != nullptr)
-      if (void* const found = ::dlsym(runtime, symbol); found != nullptr)
-        return found;
-  return nullptr;
-}
-#else
-void* find_in_late_runtime(const char*) {
-  return nullptr;
-}
-#endif
-
-std::new_handler current_handler() {
-  auto function = static_cast<get_handler_function>(_ZSt15get_new_handlerv);
-  if (function == nullptr)
-    function =
-        reinterpret_cast<get_handler_function>(find_in_late_runtime("_ZSt15get_new_handlerv"));
-  return function != nullptr ? function() : nullptr;
-}
-
-[[noreturn]] void throw_bad_alloc() {
-  auto function = static_cast<throw_function>(_ZSt17__throw_bad_allocv);
-  if (function == nullptr)
-    function = reinterpret_cast<throw_function>(find_in_late_runtime("_ZSt17__throw_bad_allocv"));
-  if (function != nullptr)
-    function();
-  message line;
-  line << "operator new is out of memory, and there is no C++ runtime to throw std::bad_alloc with";
-  die(line);
-}
-
 // One attempt for each call of the handler, until there is none: [new.delete.single].
 template <class Attempt>
 [[gnu::cold, gnu::noinline]] void* allocate_or_throw(Attempt attempt) {
   for (;;) {
     if (void* const block = attempt(); block != nullptr)
       return block;
-    const std::new_handler handler = current_handler();
+    const std::new_handler handler = cxx_library::current_handler();
     if (handler == nullptr)
-      throw_bad_alloc();
+      cxx_library::throw_bad_alloc();
     handler();
   }
 }
 
-// `nothrow_form`: what is wanted, in the words of the C++ ABI.
+// `nothrow_form`: its name in the C++ ABI.
 template <class Function, class... Arguments>
-void* ask_late_runtime(const char* nothrow_form, Arguments... arguments) noexcept {
-  void* const found = find_in_late_runtime(nothrow_form);
+void* ask_late_library(const char* nothrow_form, Arguments... arguments) noexcept {
+  void* const found = cxx_library::find_late(nothrow_form);
   return found != nullptr ? reinterpret_cast<Function*>(found)(arguments..., std::nothrow_t{})
                           : nullptr;
 }
 
-// Without a C++ library that was there when this one was bound, no exception can be caught here,
-// but in a library that came later its own nothrow form can catch it. It calls our throwing one.
+// Where the C++ library came later than this one, no exception can be caught here. That library's
+// own nothrow form can catch it, and calls our throwing one.
 template <class Attempt, class Late>
 [[gnu::cold, gnu::noinline]] void* allocate_or_null(Attempt attempt, Late ask_late) noexcept {
-  if (_ZSt15get_new_handlerv == nullptr)
+  if (!cxx_library::is_there())
     return ask_late();
   for (;;) {
     if (void* const block = attempt(); block != nullptr)
       return block;
-    const std::new_handler handler = current_handler();
+    const std::new_handler handler = cxx_library::current_handler();
     if (handler == nullptr)
       return nullptr;
     try {
@@ -171,7 +123,7 @@ template <class Call>
     return block;
   return allocate_or_null(
       [=] { return front::allocate(size); },
-      [=] { return ask_late_runtime<nothrow_new>("_ZnwmRKSt9nothrow_t", size); });
+      [=] { return ask_late_library<nothrow_new>("_ZnwmRKSt9nothrow_t", size); });
 }
 
 inline void* allocate_throwing(std::size_t size) {
@@ -198,7 +150,7 @@ void* allocate_nothrow(std::size_t size, std::align_val_t alignment) noexcept {
   };
   void* const block = attempt();
   return block != nullptr ? block : allocate_or_null(attempt, [=] {
-    return ask_late_runtime<aligned_nothrow_new>("_ZnwmSt11align_val_tRKSt9nothrow_t", size,
+    return ask_late_library<aligned_nothrow_new>("_ZnwmSt11align_val_tRKSt9nothrow_t", size,
                                                  alignment);
   });
 }
