@@ -108,6 +108,43 @@ inline void* pop_coarse(std::size_t size) {
   return known ? pop(heap::coarse_bin_offset_table[step]) : nullptr;
 }
 
+// A slab's block for calloc, of which the thread's cache had none.
+void* allocate_zeroed_in_slab(std::size_t size) {
+  const unsigned class_index = heap::class_of(size);
+  heap::heap* const h = own_heap();
+  bool zeroed = false;
+  void* block = nullptr;
+  if (h == nullptr) [[unlikely]] {
+    block =
+        is_on_cpu() ? refill_on_cpu_for_calloc(class_index, zeroed) : allocate_shared(class_index);
+  } else {
+    bool due = false;
+    {
+      heap::owner_guard inside(h->lock);
+      block = heap::take_for_calloc(*h, heap::this_thread, class_index, zeroed);
+      due = count_slow_path(*h);
+    }
+    if (due) [[unlikely]]
+      tick(*h);
+  }
+  if (block == nullptr) [[unlikely]] // allocate() knows how to make room
+    block = allocate(size);
+  if (block == nullptr)
+    return out_of_memory();
+  return zeroed ? heap::remove_mark(block)
+                : std::memset(block, 0, heap::size_classes[class_index].block_bytes);
+}
+
+// Out of line, so that the common way saves fewer registers.
+[[gnu::noinline]] void* allocate_zeroed_slow(std::size_t size) {
+  if (size <= heap::max_slab_block_bytes)
+    return allocate_zeroed_in_slab(size);
+  const page::grant result = allocate_big(size, 1);
+  if (result.begin == nullptr)
+    return out_of_memory();
+  return result.zeroed ? result.begin : std::memset(result.begin, 0, usable_size(result.begin));
+}
+
 // --- Freeing ----------------------------------------------------------------------------------
 
 [[gnu::cold]] void deallocate_shared(void* block, std::uint32_t tag) {
@@ -303,40 +340,6 @@ void deallocate_slow(void* block) noexcept {
   if (!heap::looks_live(block, tag)) [[unlikely]]
     return deallocate_suspect(block, tag);
   deallocate_in_slab(block, tag);
-}
-
-// Out of line, so that the common way saves fewer registers.
-[[gnu::noinline]] static void* allocate_zeroed_slow(std::size_t size) {
-  page::grant result{};
-  if (size <= heap::max_slab_block_bytes) {
-    heap::heap* const h = own_heap();
-    const unsigned class_index = heap::class_of(size);
-    if (h == nullptr) [[unlikely]] {
-      result.begin =
-          static_cast<char*>(is_on_cpu() ? refill_on_cpu_for_calloc(class_index, result.zeroed)
-                                         : allocate_shared(class_index));
-    } else {
-      bool due = false;
-      {
-        heap::owner_guard inside(h->lock);
-        result.begin = static_cast<char*>(
-            heap::take_for_calloc(*h, heap::this_thread, class_index, result.zeroed));
-        due = count_slow_path(*h);
-      }
-      if (due) [[unlikely]]
-        tick(*h);
-    }
-    if (result.begin == nullptr) [[unlikely]] // allocate() knows how to make room
-      result.begin = static_cast<char*>(allocate(size));
-  } else {
-    result = allocate_big(size, 1);
-  }
-  if (result.begin == nullptr)
-    return out_of_memory();
-  const bool in_slab = size <= heap::max_slab_block_bytes;
-  if (!result.zeroed)
-    return std::memset(result.begin, 0, in_slab ? good_size(size) : usable_size(result.begin));
-  return in_slab ? heap::remove_mark(result.begin) : result.begin;
 }
 
 // Programs use all of a block that malloc_usable_size() tells them, so all of it is cleared.

@@ -95,7 +95,11 @@ void* allocate_in(mete_heap& home, std::size_t alignment, std::size_t size, bool
   }
   if (class_index == heap::class_count)
     after_big_allocation(wanted);
-  return zero && !zeroed ? std::memset(block, 0, usable_size(block)) : block; // as calloc
+  if (zero && !zeroed) // all of it, as calloc
+    std::memset(block, 0,
+                class_index < heap::class_count ? heap::size_classes[class_index].block_bytes
+                                                : usable_size(block));
+  return block;
 }
 
 } // namespace
