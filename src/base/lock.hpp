@@ -19,12 +19,12 @@ namespace mete {
 
 // Outermost first. fork takes them in this order (front/fork.cpp).
 enum class lock_rank : std::uint8_t {
-  maintenance, // one purge, collection or fork preparation at a time
-  explicit_heap,
-  registry, // heaps: who exists, who has no thread
-  heap,     // heap/biased_lock.hpp takes part in the order with this rank
-  pages,    // runs of units and pages
-  large,    // own mappings
+  maintenance,   // one purge, collection or fork preparation at a time
+  registry,      // heaps: who exists, who has no thread
+  explicit_heap, // a heap that many threads use
+  heap,          // heap/biased_lock.hpp takes part in the order with this rank
+  pages,         // runs of units and pages
+  large,         // own mappings
   metadata,
 };
 

@@ -10,6 +10,7 @@
 #include "front/thread.hpp"
 #include "heap/big.hpp"
 #include "heap/cache.hpp"
+#include "heap/registry.hpp"
 #include "heap/suspect.hpp"
 #include "os/memory.hpp"
 
@@ -147,15 +148,32 @@ void* allocate_zeroed_in_slab(std::size_t size) {
 
 // --- Freeing ----------------------------------------------------------------------------------
 
+// In a thread that can have no heap.
 [[gnu::cold]] void deallocate_shared(void* block, std::uint32_t tag) {
   shared_heap_guard shared;
-  heap::heap* const h = shared.get();
-  if (h == nullptr)
-    return; // no memory for a heap: the block is lost, as little as it is
-  if (h->owns(tag))
-    h->put(block);
-  else
+  if (heap::heap* const h = shared.get(); h != nullptr)
     h->put_remote(tag, block);
+  // else there is no memory for a heap: the block is lost, as little as it is
+}
+
+// A block of a shared heap goes home at once: nothing of it may be left elsewhere when the heap is
+// destroyed.
+[[gnu::noinline]] void deallocate_in_shared(void* block, std::uint32_t tag) {
+  heap::heap* const h = heap::shared_heap_of(tag);
+  if (h == nullptr) [[unlikely]]
+    heap::report_no_block("invalid free", block);
+  tick_result ticked;
+  {
+    lock_guard guard(*h->shared_lock);
+    // Its slab can have gone meanwhile if the block was freed before.
+    if (!h->owns(page::locate(block).tag->load(std::memory_order_relaxed))) [[unlikely]]
+      heap::report_no_block("double free", block);
+    h->put(block);
+    if (count_slow_path(*h)) [[unlikely]]
+      ticked = tick_shared(*h);
+  }
+  if (ticked.heap != nullptr) [[unlikely]]
+    finish_tick(ticked);
 }
 
 [[gnu::noinline]] void deallocate_own(heap::heap& h, void* block, std::uint32_t tag) {
@@ -181,6 +199,8 @@ void* allocate_zeroed_in_slab(std::size_t size) {
 // Out of line, like those around it: so deallocate_slow() saves no registers.
 // REQUIRES: `h` is the calling thread's.
 [[gnu::noinline]] void deallocate_foreign(heap::heap& h, void* block, std::uint32_t tag) {
+  if ((tag & heap::tag_shared) != 0) [[unlikely]]
+    return deallocate_in_shared(block, tag);
   bool full = false;
   bool due = false;
   {
@@ -193,6 +213,8 @@ void* allocate_zeroed_in_slab(std::size_t size) {
 }
 
 [[gnu::noinline]] void deallocate_without_heap(void* block, std::uint32_t tag) {
+  if ((tag & heap::tag_shared) != 0) [[unlikely]]
+    return deallocate_in_shared(block, tag);
   if (is_on_cpu()) {
     if (tag >= heap::first_cpu_tag && heap::push_on_cpu(heap::class_of_tag(tag), block))
       return;

@@ -29,9 +29,10 @@ struct keeper {
 } // namespace mete::heap
 
 struct mete_heap {
-  mete::ranked_lock lock{mete::lock_rank::explicit_heap};
-  mete::heap::heap* slabs = nullptr;
-  mete::intrusive_list<mete::heap::keeper> big_blocks;
+  mete::heap::heap& slabs;
+  mete::intrusive_list<mete::heap::keeper> big_blocks{};
+
+  mete::ranked_lock& lock() const { return *slabs.shared_lock; }
 };
 
 namespace mete::front {
@@ -49,13 +50,19 @@ void drop_keeper(keeper* kept) {
 
 // Allocates in the heap's slabs. `zeroed` if the block reads as zero.
 void* take_small(mete_heap& home, unsigned class_index, bool& zeroed) {
-  lock_guard guard(home.lock);
-  heap::owner_guard inside(home.slabs->lock);
   void* block = nullptr;
-  unsigned fresh_from = 0;
-  if (home.slabs->take(class_index, &block, 1, fresh_from) == 0)
-    return nullptr;
-  zeroed = fresh_from == 0;
+  tick_result ticked;
+  {
+    lock_guard guard(home.lock());
+    unsigned fresh_from = 0;
+    if (home.slabs.take(class_index, &block, 1, fresh_from) == 0)
+      return nullptr;
+    zeroed = fresh_from == 0;
+    if (count_slow_path(home.slabs)) [[unlikely]]
+      ticked = tick_shared(home.slabs);
+  }
+  if (ticked.heap != nullptr) [[unlikely]]
+    finish_tick(ticked);
   return heap::remove_mark(block);
 }
 
@@ -73,7 +80,7 @@ void* take_big(mete_heap& home, std::size_t size, std::size_t alignment, bool& z
   kept->home = &home;
   heap::set_keeper(result.begin, page::locate(result.begin), kept);
   keepers.fetch_add(1, std::memory_order_relaxed);
-  lock_guard guard(home.lock);
+  lock_guard guard(home.lock());
   home.big_blocks.push_back(kept);
   return result.begin;
 }
@@ -111,7 +118,7 @@ void forget_big(void* block, const page::location& where) {
   if (kept == nullptr)
     return;
   {
-    lock_guard guard(kept->home->lock);
+    lock_guard guard(kept->home->lock());
     kept->home->big_blocks.remove(kept);
   }
   heap::set_keeper(block, where, nullptr);
@@ -128,13 +135,9 @@ extern "C" {
 
 mete_heap* mete_heap_create() noexcept {
   front::initialise();
-  lock_guard guard(front::maintenance_lock);
-  void* const memory = page::allocate_metadata(sizeof(mete_heap));
-  if (memory != nullptr) {
-    auto* const home = new (memory) mete_heap;
-    home->slabs = heap::create_shared_heap(home->lock);
-    if (home->slabs != nullptr)
-      return home;
+  if (void* const memory = page::allocate_metadata(sizeof(mete_heap)); memory != nullptr) {
+    if (heap::heap* const slabs = heap::create_shared_heap(); slabs != nullptr)
+      return new (memory) mete_heap{*slabs};
     page::release_metadata(memory, sizeof(mete_heap));
   }
   errno = ENOMEM;
@@ -145,24 +148,25 @@ void mete_heap_destroy(mete_heap* home) noexcept {
   if (home == nullptr)
     return;
   const std::size_t dirty_before = page::dirty_bytes();
+  heap::heap& slabs = home->slabs;
+  bool purging = false;
   {
-    lock_guard guard(front::maintenance_lock);
-    front::deliver_all_outboxes();
-    heap::owner_guard inside(home->slabs->lock);
-    home->slabs->drain_pending();
-    home->slabs->release_everything();
+    lock_guard guard(*slabs.shared_lock);
+    purging = slabs.purging.load(std::memory_order_relaxed);
+    if (purging)
+      slabs.doomed = true;
+    else
+      slabs.release_everything();
   }
+  if (!purging)
+    heap::destroy_shared_heap(slabs);
   while (heap::keeper* const kept = home->big_blocks.pop_front()) {
     const page::location where = page::locate(kept->block);
     heap::set_keeper(kept->block, where, nullptr);
     heap::release_big(kept->block, where);
     front::drop_keeper(kept);
   }
-  {
-    lock_guard guard(front::maintenance_lock);
-    heap::destroy_shared_heap(*home->slabs);
-    page::release_metadata(home, sizeof(mete_heap));
-  }
+  page::release_metadata(home, sizeof(mete_heap));
   front::after_big_free(dirty_before);
 }
 

@@ -6,6 +6,7 @@
 #include "base/options.hpp"
 #include "block_pattern.hpp"
 #include "front/allocate.hpp"
+#include "front/maintenance.hpp"
 #include "front/statistics.hpp"
 #include "heap/registry.hpp"
 #include "mete/mete.h"
@@ -167,7 +168,7 @@ TEST_F(explicit_heap_test, realloc_keeps_contents_and_stays_in_the_heap) {
   mete_heap_destroy(home); // and with it the block, wherever it moved
 }
 
-TEST_F(explicit_heap_test, it_can_be_destroyed_while_frees_wait_in_outboxes) {
+TEST_F(explicit_heap_test, it_can_be_destroyed_when_others_have_freed_its_blocks) {
   for (int round = 0; round < 20; ++round) {
     mete_heap* const home = mete_heap_create();
     std::vector<void*> blocks;
@@ -180,7 +181,7 @@ TEST_F(explicit_heap_test, it_can_be_destroyed_while_frees_wait_in_outboxes) {
       stage = 1;
       while (stage != 2)
         std::this_thread::yield();
-      deallocate(allocate(100)); // its outbox must not hold what is gone
+      deallocate(allocate(100)); // nothing that it keeps may be of the heap that is gone
     });
     while (stage != 1)
       std::this_thread::yield();
@@ -189,6 +190,68 @@ TEST_F(explicit_heap_test, it_can_be_destroyed_while_frees_wait_in_outboxes) {
     sleeper.join();
   }
 }
+
+// Its heap's slabs are in no other heap's hands, so nobody else has to be waited for.
+TEST_F(explicit_heap_test, none_of_its_functions_waits_for_maintenance) {
+  std::atomic<bool> finished{false};
+  std::thread user;
+  {
+    lock_guard guard(maintenance_lock); // as if a decay round were purging
+    user = std::thread([&] {
+      mete_heap* const home = mete_heap_create();
+      deallocate(mete_heap_malloc(home, 100));
+      mete_heap_malloc(home, 100 * KiB);
+      mete_heap_destroy(home);
+      finished = true;
+    });
+    for (int count = 0; count < 10'000 && !finished; ++count)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_TRUE(finished) << "it waited for ten seconds";
+  }
+  user.join();
+}
+
+// Whoever frees a block of it is the last to touch it, and it is home then: a second free is seen
+// at once, and the first malloc after it can have the block.
+TEST_F(explicit_heap_test, a_block_that_another_thread_frees_is_home_at_once) {
+  mete_heap* const home = mete_heap_create();
+  void* const block = mete_heap_malloc(home, 5000);
+  std::thread([=] { deallocate(block); }).join();
+  EXPECT_EQ(mete_heap_malloc(home, 5000), block);
+  mete_heap_destroy(home);
+}
+
+#if defined(METE_FAULT_INJECTION)
+TEST_F(explicit_heap_test, destroying_it_does_not_wait_for_the_purging_of_its_pages) {
+  using std::chrono::steady_clock;
+  mete_heap* const home = mete_heap_create();
+  std::vector<void*> blocks;
+  for (int count = 0; count < 1000; ++count)
+    blocks.push_back(mete_heap_malloc(home, 1000));
+  const auto tag = page::locate(blocks[0]).tag->load();
+  heap::heap& slabs = *heap::shared_heap_of(tag);
+  for (std::size_t at = 0; at < blocks.size(); ++at)
+    if (at % 50 != 0)
+      deallocate(blocks[at]);
+  options.slow_purge_us.store(1'000'000);
+  std::thread collector([] { mete_collect(); });
+  while (!slabs.purging.load())
+    std::this_thread::yield();
+  const auto begin = steady_clock::now();
+  mete_heap_destroy(home);
+  mete_heap* const next = mete_heap_create(); // it must not be the one that is being purged
+  void* const block = mete_heap_malloc(next, 1000);
+  EXPECT_LT(steady_clock::now() - begin, std::chrono::milliseconds(500));
+  EXPECT_TRUE(slabs.purging.load()) << "else nothing was shown";
+  EXPECT_NE(page::locate(block).tag->load(), tag);
+  options.slow_purge_us.store(0);
+  collector.join();
+  EXPECT_FALSE(slabs.doomed);
+  EXPECT_EQ(heap::shared_heap_of(tag), nullptr) << "whoever purged has seen to it";
+  EXPECT_EQ(slabs.footprint_bytes, 0u);
+  mete_heap_destroy(next);
+}
+#endif
 
 TEST_F(explicit_heap_test, its_blocks_never_stay_in_a_thread_cache) {
   void* const own = allocate(100); // so that the thread has a cache for this size

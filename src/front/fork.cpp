@@ -23,11 +23,11 @@ bool is_own(const heap::heap& h) {
 
 void prepare() {
   maintenance_lock.lock();
+  heap::lock_registry_for_fork(); // first: the heaps stay the same until it is unlocked
   heap::for_each_heap([](heap::heap& h) {
     if (h.shared_lock != nullptr)
       h.shared_lock->lock();
   });
-  heap::lock_registry_for_fork();
   heap::for_each_heap([](heap::heap& h) {
     if (is_own(h))
       h.lock.enter();
@@ -54,11 +54,11 @@ void parent() {
     else
       h.lock.restore();
   });
-  heap::unlock_registry_after_fork(false);
   heap::for_each_heap([](heap::heap& h) {
     if (h.shared_lock != nullptr)
       h.shared_lock->unlock();
   });
+  heap::unlock_registry_after_fork(false);
   maintenance_lock.unlock();
 }
 

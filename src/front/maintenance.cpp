@@ -75,76 +75,109 @@ std::size_t purge_claimed(heap::heap::purge_item& item) {
   return bytes;
 }
 
-// A piece of a sweep; `more`: it is not the last. REQUIRES: the maintenance lock.
-std::size_t continue_sweep(heap::heap& h, heap::slab_sweep& sweep, heap::sweep_limits limits,
-                           bool& more) {
+// Pages of a heap that are claimed while they are purged.
+struct claimed_pages {
   heap::heap::purge_item items[heap::heap::max_sweep_items];
   unsigned count = 0;
-  with_heap(h, [&] {
-    count = h.sweep_slabs(sweep, limits, items);
-    more = sweep.under_way();
-    h.purging.store(count != 0, std::memory_order_relaxed);
-  });
-  if (count == 0)
-    return 0;
-  std::size_t bytes = 0;
-  for (unsigned index = 0; index < count; ++index)
-    bytes += purge_claimed(items[index]);
-  with_heap(h, [&] {
-    h.finish_purge(items, count);
-    h.purging.store(false, std::memory_order_relaxed);
-  });
-  return bytes;
+
+  std::size_t purge() { // the heap is not held
+    std::size_t bytes = 0;
+    for (unsigned index = 0; index < count; ++index)
+      bytes += purge_claimed(items[index]);
+    return bytes;
+  }
+};
+
+// A piece of a sweep. REQUIRES: the heap is held, and no page of it is claimed.
+void claim_piece(heap::heap& h, heap::slab_sweep& sweep, heap::sweep_limits limits,
+                 claimed_pages& claimed) {
+  claimed.count = h.sweep_slabs(sweep, limits, claimed.items);
+  h.purging.store(claimed.count != 0, std::memory_order_relaxed);
 }
 
-// What others freed and what this heap freed of others, then all slabs; piece by piece, because the
-// heap's thread waits meanwhile.
-std::size_t decay_heap(heap::heap& h, bool settle) {
-  bool more = false;
-  const auto drain_list = [&] {
-    do
-      with_heap(h, [&] { more = h.drain_some(decay_piece.slabs); });
-    while (more);
-  };
-  drain_list(); // it may have been what was left of an earlier one
-  drain_list();
-  with_heap(h, [&] {
-    h.deliver_outbox();
-    h.begin_sweep(h.decay_sweep, settle);
-  });
-  std::size_t bytes = 0;
-  do
-    bytes += continue_sweep(h, h.decay_sweep, decay_piece, more);
-  while (more);
-  return bytes;
-}
-
-// A processor's cache is within reach, unlike a thread's: it goes back whole, or shrinks from round
-// to round while nobody misses anything in it.
-void empty_cpu_cache(heap::heap& h, bool settle) {
-  if (!h.serves_cpu() || !(settle || h.quiet_rounds != 0))
+// The pages belong to their slabs again. REQUIRES: the heap is held.
+void give_back_claimed(heap::heap& h, claimed_pages& claimed) {
+  if (claimed.count == 0)
     return;
-  with_heap(h, [&] {
-    if (settle)
-      heap::empty_cache(h, *h.thread);
-    else
-      heap::shrink_idle(h, *h.thread);
+  h.finish_purge(claimed.items, claimed.count);
+  h.purging.store(false, std::memory_order_relaxed);
+  claimed.count = 0;
+}
+
+// How far a decay round has come in a heap.
+struct decay_progress {
+  bool settle;
+  bool begun = false;
+  bool pending_taken = false;
+  bool drained = false;
+  bool doomed = false; // the heap was destroyed meanwhile, and has to go to the others that were
+  claimed_pages claimed{};
+};
+
+// What others freed, what this heap freed of others, then all slabs: as much of that as one piece
+// may be, because the heap's thread waits meanwhile. True if it was the last. REQUIRES: the heap is
+// held.
+bool decay_inside(heap::heap& h, decay_progress& progress) {
+  give_back_claimed(h, progress.claimed);
+  if (h.doomed) [[unlikely]] {
+    h.doomed = false;
+    h.release_everything();
+    progress.doomed = true;
+    return true;
+  }
+  // A processor's cache is within reach, unlike a thread's: it shrinks from round to round while
+  // nobody misses anything in it. (When all is to be settled it is empty already.)
+  if (h.serves_cpu() && h.quiet_rounds != 0 && !progress.begun && !progress.settle)
+    heap::shrink_idle(h, *h.thread);
+  progress.begun = true;
+  heap::sweep_limits limits = decay_piece;
+  if (!progress.drained) {
+    progress.drained = h.drain_once(limits.slabs, progress.pending_taken);
+    if (!progress.drained)
+      return false;
+    h.deliver_outbox();
+    h.begin_sweep(h.decay_sweep, progress.settle);
+  }
+  claim_piece(h, h.decay_sweep, limits, progress.claimed);
+  return progress.claimed.count == 0 && !h.decay_sweep.under_way();
+}
+
+// One visit, and one more after each piece in which pages were purged.
+std::size_t decay_heap(heap::heap& h, bool settle) {
+  decay_progress progress{.settle = settle};
+  std::size_t bytes = 0;
+  bool finished = false;
+  while (!finished) {
+    with_heap(h, [&] { finished = decay_inside(h, progress); });
+    bytes += progress.claimed.purge();
+  }
+  if (progress.doomed) [[unlikely]]
+    heap::destroy_shared_heap(h);
+  return bytes;
+}
+
+// Processors' caches and all outboxes become empty: no block freed before is on its way any more.
+// Shared heaps leave nothing in their outboxes.
+void deliver_everything() {
+  heap::for_each_heap([](heap::heap& h) {
+    if (h.shared_lock != nullptr)
+      return;
+    with_heap(h, [&] {
+      if (h.serves_cpu())
+        heap::empty_cache(h, *h.thread);
+      h.deliver_outbox();
+    });
   });
 }
 
 // REQUIRES: the maintenance lock.
 std::size_t decay_round(bool settle, std::size_t budget) {
   std::size_t bytes = 0;
-  if (settle) {
-    heap::for_each_heap([](heap::heap& h) { empty_cpu_cache(h, true); });
-    deliver_all_outboxes(); // first: what is delivered may be for a heap that comes before
-  }
+  if (settle)
+    deliver_everything(); // first: what is delivered may be for a heap that comes before
   heap::for_each_heap([&](heap::heap& h) {
-    if (!settle && is_quiet(h))
-      return;
-    if (!settle)
-      empty_cpu_cache(h, false);
-    bytes += decay_heap(h, settle);
+    if (settle || !is_quiet(h))
+      bytes += decay_heap(h, settle);
   });
   return bytes + page::purge_runs_freed_before(os::coarse_now_ms() - decay_ms(), budget);
 }
@@ -323,32 +356,40 @@ bool has_grown(heap::heap& h) {
 // some sizes gives back the free pages among blocks of others.
 void pay_for_growth(heap::heap& h) {
   if (!maintenance_lock.try_lock())
-    return;          // a round is under way
-  bool more = false; // at the next slow path
-  continue_sweep(h, h.growth_sweep, growth_piece, more);
+    return; // a round is under way
+  claimed_pages claimed;
+  with_heap(h, [&] { claim_piece(h, h.growth_sweep, growth_piece, claimed); });
+  claimed.purge();
+  if (claimed.count != 0)
+    with_heap(h, [&] { give_back_claimed(h, claimed); });
   maintenance_lock.unlock();
 }
 
 } // namespace
 
-tick_result tick_inside(heap::heap& h, heap::thread_state& cache) {
-  const std::uint32_t now_ms = os::coarse_now_ms();
+tick_result tick_shared(heap::heap& h) {
   const std::size_t freed = std::exchange(h.freed_since_tick, 0);
   const std::size_t footprint_before = std::exchange(h.footprint_at_tick, h.footprint_bytes);
   const std::size_t grown =
       h.footprint_bytes > footprint_before ? h.footprint_bytes - footprint_before : 0;
   background.freed_bytes.fetch_add(freed, std::memory_order_relaxed);
+  return {&h, os::coarse_now_ms(), freed, grown, false};
+}
+
+tick_result tick_inside(heap::heap& h, heap::thread_state& cache) {
+  tick_result ticked = tick_shared(h);
   if (!h.growth_sweep.under_way() && has_grown(h))
     h.begin_sweep(h.growth_sweep, true);
-  if (now_ms - h.last_tick_ms >= cache_tick_ms) {
-    h.last_tick_ms = now_ms;
+  if (ticked.now_ms - h.last_tick_ms >= cache_tick_ms) {
+    h.last_tick_ms = ticked.now_ms;
     heap::shrink_idle(h, cache);
     h.deliver_outbox();
   }
   // Mallocs drain only what they need; but empty slabs wait in the list, and double frees.
-  if (freed >= much_freed_bytes)
+  if (ticked.freed_bytes >= much_freed_bytes)
     h.drain_some(drain_piece);
-  return {&h, now_ms, freed, grown, h.growth_sweep.under_way()};
+  ticked.growing = h.growth_sweep.under_way();
+  return ticked;
 }
 
 void finish_tick(const tick_result& ticked) {
@@ -375,10 +416,6 @@ void after_big_free(std::size_t dirty_before) {
   const std::size_t dirty = page::dirty_bytes();
   const std::size_t added = dirty > dirty_before ? dirty - dirty_before : 0;
   settle_dirty(os::coarse_now_ms(), false, purge_piece_bytes + 2 * added);
-}
-
-void deliver_all_outboxes() {
-  heap::for_each_heap([](heap::heap& h) { with_heap(h, [&] { h.deliver_outbox(); }); });
 }
 
 std::size_t collect() {

@@ -14,13 +14,17 @@
 
 namespace mete::front {
 
-// Held during a decay round, a collection, the preparation of a fork, and while an explicit heap is
-// made or destroyed.
+// Held during a decay round, a collection and the preparation of a fork.
 extern constinit ranked_lock maintenance_lock;
 
-// Runs `work` while the heap is held, whoever's it is. REQUIRES: the maintenance lock.
+// Runs `work` while the heap is held, whoever's it is. An explicit heap may have been destroyed
+// meanwhile; then it is empty, or in another life. REQUIRES: the maintenance lock.
 template <class Work>
 void with_heap(heap::heap& h, Work work) {
+  if (h.shared_lock != nullptr) {
+    lock_guard guard(*h.shared_lock);
+    return work();
+  }
   const bool own = &h == heap::this_thread.owned;
   if (own)
     h.lock.enter();
@@ -56,6 +60,7 @@ struct tick_result {
   bool growing = false;
 };
 tick_result tick_inside(heap::heap& h, heap::thread_state& cache);
+tick_result tick_shared(heap::heap& h); // for a shared heap, inside of it
 void finish_tick(const tick_result& ticked);
 
 // The code that called free() or operator delete last in this thread, if that took the slow path.
@@ -65,10 +70,6 @@ void finish_tick(const tick_result& ticked);
 // keeps the limit on them. REQUIRES: no lock is held.
 void after_big_allocation(std::size_t size);
 void after_big_free(std::size_t dirty_before);
-
-// After this, no block freed before is in any outbox, and no freer is on its way.
-// REQUIRES: the maintenance lock.
-void deliver_all_outboxes();
 
 // Empties and purges everything that can be; returns the bytes purged.
 std::size_t collect();

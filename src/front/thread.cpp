@@ -10,8 +10,17 @@
 namespace mete::front {
 namespace {
 
-constinit ranked_lock shared_lock{lock_rank::explicit_heap};
-constinit heap::heap* shared_heap = nullptr; // made when it is needed first
+constinit std::atomic<heap::heap*> shared_heap{nullptr}; // made when it is needed first
+
+heap::heap* make_shared_heap() {
+  heap::heap* const made = heap::create_shared_heap();
+  heap::heap* first = nullptr;
+  if (made == nullptr ||
+      shared_heap.compare_exchange_strong(first, made, std::memory_order_acq_rel))
+    return made;
+  heap::destroy_shared_heap(*made);
+  return first;
+}
 
 heap::heap* attach_heap() {
   initialise();
@@ -41,24 +50,18 @@ heap::heap* attach_or_none() {
   return heap::this_thread.phase == heap::thread_phase::unknown ? attach_heap() : nullptr;
 }
 
-shared_heap_guard::shared_heap_guard() {
-  shared_lock.lock();
-  if (shared_heap == nullptr)
-    shared_heap = heap::create_shared_heap(shared_lock);
-  if (shared_heap != nullptr)
-    shared_heap->lock.enter();
+shared_heap_guard::shared_heap_guard() : heap_(shared_heap.load(std::memory_order_acquire)) {
+  if (heap_ == nullptr)
+    heap_ = make_shared_heap();
+  if (heap_ != nullptr)
+    heap_->shared_lock->lock();
 }
 
 shared_heap_guard::~shared_heap_guard() {
-  if (shared_heap != nullptr) {
-    shared_heap->deliver_outbox(); // nobody may come by again
-    shared_heap->lock.leave();
-  }
-  shared_lock.unlock();
-}
-
-heap::heap* shared_heap_guard::get() const {
-  return shared_heap;
+  if (heap_ == nullptr)
+    return;
+  heap_->deliver_outbox(); // nobody may come by again
+  heap_->shared_lock->unlock();
 }
 
 void renounce_heap() {

@@ -27,7 +27,10 @@ public:
   shared_heap_guard& operator=(const shared_heap_guard&) = delete;
 
   // nullptr if memory is out.
-  heap::heap* get() const;
+  heap::heap* get() const { return heap_; }
+
+private:
+  heap::heap* heap_;
 };
 
 // Makes the calling thread one without a heap, for good: mete's own.

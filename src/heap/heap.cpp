@@ -287,6 +287,7 @@ bool heap::is_cached_or_in_outbox(const void* block, unsigned class_index) const
 
 void heap::put(void* block) {
   slab& s = slab_of(block);
+  freed_since_tick += s.info().block_bytes;
   put_block(s, block);
   after_return(s);
 }
@@ -356,8 +357,19 @@ bool heap::drain_some(std::uint32_t limit) {
   return taken_pending_ != nullptr;
 }
 
-void heap::drain_taken(std::uint32_t limit) {
-  drain(pending, taken_pending_, limit, [this](remote_state<>& remote) {
+bool heap::drain_once(std::uint32_t& limit, bool& taken) {
+  limit = drain_taken(limit);
+  if (limit != 0 && !taken) {
+    taken = true;
+    taken_pending_ = pending.take_all();
+    limit = drain_taken(limit);
+  }
+  return taken && taken_pending_ == nullptr;
+}
+
+// Returns what is left of the limit.
+std::uint32_t heap::drain_taken(std::uint32_t limit) {
+  return drain(pending, taken_pending_, limit, [this](remote_state<>& remote) {
     slab& s = slab_of_remote(remote);
     __builtin_prefetch(s.remote_bits(), 1);
     const unsigned before = s.free_count;
@@ -373,6 +385,8 @@ void heap::release_spare_units() {
 }
 
 void heap::release_everything() {
+  METE_DEBUG_CHECK(!has_pending() && outbox_.count() == 0);
+  decay_sweep = growth_sweep = {};
   for (class_state& state : classes) {
     for (slab** s : {&state.current, &state.fresh}) {
       if (*s != nullptr)

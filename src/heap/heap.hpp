@@ -7,11 +7,15 @@
 // pending list; blocks of others that this heap's thread frees wait in the outbox.
 //
 // A heap has a thread, or is abandoned (its thread ended; the next new one adopts it, its slabs may
-// be taken over), or is shared: an explicit heap, used under a lock of its own; or it is a
+// be taken over), or is shared: an explicit heap, used by any thread under a mutex; or it is a
 // processor's, for all threads that run there (heap/cpu_cache.hpp).
 //
+// Everybody who touches a shared heap holds its mutex, the threads that free a block of it
+// included: so its blocks are never in a thread's cache or in an outbox, none of its slabs ever has
+// remote frees, and it can be destroyed without a look at any other heap (docs/decisions/0020).
+//
 // Thread safety: every member function REQUIRES that the caller holds `lock`, as its owner or by
-// revocation, except where it says otherwise.
+// revocation (of a shared heap: holds *shared_lock), except where it says otherwise.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -75,15 +79,12 @@ class footprint_change;
 class heap {
 public:
   explicit heap(std::uint32_t tag) : tag_(tag) {}
+  // One that is shared for all its life. `tag` has tag_shared in it.
+  struct shared_kind {};
+  heap(std::uint32_t tag, shared_kind) : shared_lock(&mutex_), tag_(tag) {}
 
   std::uint32_t tag() const { return tag_; } // any time
   bool owns(std::uint32_t tag) const { return (tag ^ tag_) < tag_class_end; }
-
-  // From now on its users are serialised by a lock; nullptr: by none. REQUIRES: it has no slabs.
-  void set_shared(ranked_lock* lock_of_users) {
-    shared_lock = lock_of_users;
-    tag_ = lock_of_users != nullptr ? tag_ | tag_shared : tag_ & ~tag_shared;
-  }
 
   bool serves_cpu() const { return tag_ >= first_cpu_tag; } // any time
 
@@ -97,8 +98,9 @@ public:
   void put_many(unsigned class_index, void* const* blocks, unsigned count);
 
   // A block of another heap, whose unit has this tag, into the outbox. True if that has to be
-  // delivered now.
+  // delivered now. REQUIRES: the other heap is not shared.
   [[nodiscard]] bool add_remote(std::uint32_t tag, void* block) {
+    METE_DEBUG_CHECK((tag & tag_shared) == 0);
     return outbox_.add(block, size_classes[class_of_tag(tag)].block_bytes);
   }
   void put_remote(std::uint32_t tag, void* block) {
@@ -115,6 +117,9 @@ public:
   // are taken from the pending list all at once; true if of those more are left.
   void drain_pending();
   bool drain_some(std::uint32_t limit);
+  // What an earlier drain_some() left, then, once, all that is pending by then; `limit` is lowered
+  // by what was drained. True when both are done. REQUIRES: `taken` is false at the first call.
+  bool drain_once(std::uint32_t& limit, bool& taken);
   bool has_pending() const { return taken_pending_ != nullptr || !pending.empty(); }
 
   // --- Decay.
@@ -142,7 +147,8 @@ public:
   slab* surrender(unsigned class_index);
   void receive(slab& s);
 
-  // Gives back every slab, whatever lives in it. REQUIRES: nobody uses it (explicit heaps).
+  // Gives back every slab, whatever lives in it. REQUIRES: nobody uses it (explicit heaps), and no
+  // page of it is claimed.
   void release_everything();
 
   heap_usage usage();
@@ -160,14 +166,15 @@ public:
   std::size_t grown_to = 0;           // the largest footprint for which maintenance has run
   std::atomic<std::uint32_t> operations{0}; // slow paths taken, for ticks
   std::uint32_t last_tick_ms = 0;
-  std::size_t freed_since_tick = 0;      // bytes that came back to slabs
-  std::size_t footprint_at_tick = 0;     // the last one
-  std::uint32_t operations_at_round = 0; // maintenance lock: as decay saw it last,
-  std::uint8_t quiet_rounds = 0;         // and in how many rounds nothing happened
-  ranked_lock* shared_lock = nullptr;    // what serialises a shared heap's users
-  std::atomic<bool> purging{false};      // claimed pages are being purged: slabs must stay
-  slab_sweep decay_sweep;                // maintenance lock: of the decay round,
-  slab_sweep growth_sweep;               // and of the owner, because the heap has grown
+  std::size_t freed_since_tick = 0;         // bytes that came back to slabs
+  std::size_t footprint_at_tick = 0;        // the last one
+  std::uint32_t operations_at_round = 0;    // maintenance lock: as decay saw it last,
+  std::uint8_t quiet_rounds = 0;            // and in how many rounds nothing happened
+  ranked_lock* const shared_lock = nullptr; // what serialises a shared heap's users
+  std::atomic<bool> purging{false};         // claimed pages are being purged: slabs must stay
+  bool doomed = false;     // destroyed while `purging`: whoever purges has to see to the rest
+  slab_sweep decay_sweep;  // of the decay round,
+  slab_sweep growth_sweep; // and of the owner, because the heap has grown
 
   alignas(cache_line_bytes) pending_list<> pending; // any time, any thread
 
@@ -189,7 +196,7 @@ private:
   slab* pop_partial(class_state& state, bool avoid_purged = false);
   slab* advance(slab_sweep& sweep);
   bool grow_old(slab& s, bool settle);
-  void drain_taken(std::uint32_t limit);
+  std::uint32_t drain_taken(std::uint32_t limit);
   template <class Visit>
   void for_each_partial(Visit visit);
   template <class Visit>
@@ -197,7 +204,8 @@ private:
 
   static constexpr unsigned max_spare_units = 2;
 
-  std::uint32_t tag_;
+  const std::uint32_t tag_;
+  ranked_lock mutex_{lock_rank::explicit_heap}; // of a shared heap
   unsigned spare_unit_count_ = 0;
   char* spare_units_[max_spare_units] = {};
   remote_state<>* taken_pending_ = nullptr; // what drain_some() left, taken from `pending`

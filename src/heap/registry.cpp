@@ -22,30 +22,28 @@ constinit heap* abandoned = nullptr;
 constinit std::atomic<unsigned> abandoned_count{0};
 constinit heap* destroyed = nullptr; // shared heaps to be used again, linked by next_abandoned
 
-// REQUIRES: the registry lock.
-heap* make_heap(std::uint32_t tag) {
+unsigned index_of_tag(std::uint32_t tag) {
+  return (tag >> page::tag_owner_shift) - 1;
+}
+
+// A heap is complete before anybody can find it. REQUIRES: the registry lock.
+template <class... Kind>
+heap* make_heap(std::uint32_t tag, Kind... kind) {
   const unsigned index = count.load(std::memory_order_relaxed);
   if (index == max_heaps)
     return nullptr;
   void* const memory = page::allocate_metadata(sizeof(heap));
   if (memory == nullptr)
     return nullptr;
-  heap* const h = new (memory) heap(tag);
+  heap* const h = new (memory) heap(tag, kind...);
   heaps[index].store(h, std::memory_order_release);
   count.store(index + 1, std::memory_order_release);
   return h;
 }
 
-// REQUIRES: the registry lock.
-heap* create_heap() {
-  if (destroyed != nullptr) {
-    heap* const h = destroyed;
-    destroyed = h->next_abandoned;
-    h->next_abandoned = nullptr;
-    heaps[(h->tag() >> page::tag_owner_shift) - 1].store(h, std::memory_order_release);
-    return h;
-  }
-  return make_heap((count.load(std::memory_order_relaxed) + 1) << page::tag_owner_shift);
+// Of the next heap. REQUIRES: the registry lock.
+std::uint32_t next_tag() {
+  return (count.load(std::memory_order_relaxed) + 1) << page::tag_owner_shift;
 }
 
 void push_abandoned(heap* h) {
@@ -68,7 +66,7 @@ heap* acquire_heap(thread_state* thread) {
     h->next_abandoned = nullptr;
     abandoned_count.fetch_sub(1, std::memory_order_relaxed);
   } else {
-    h = create_heap();
+    h = make_heap(next_tag());
   }
   if (h != nullptr) {
     h->thread = thread;
@@ -83,18 +81,20 @@ void abandon_heap(heap& h) {
   push_abandoned(&h);
 }
 
-heap* create_shared_heap(ranked_lock& lock) {
+heap* create_shared_heap() {
   lock_guard guard(registry_lock);
-  heap* const h = create_heap();
-  if (h != nullptr)
-    h->set_shared(&lock);
+  heap* const h = destroyed;
+  if (h == nullptr)
+    return make_heap(next_tag() | tag_shared, heap::shared_kind{});
+  destroyed = h->next_abandoned;
+  h->next_abandoned = nullptr;
+  heaps[index_of_tag(h->tag())].store(h, std::memory_order_release);
   return h;
 }
 
 void destroy_shared_heap(heap& h) {
   lock_guard guard(registry_lock);
-  heaps[(h.tag() >> page::tag_owner_shift) - 1].store(nullptr, std::memory_order_release);
-  h.set_shared(nullptr);
+  heaps[index_of_tag(h.tag())].store(nullptr, std::memory_order_release);
   h.next_abandoned = destroyed;
   destroyed = &h;
 }
@@ -144,6 +144,11 @@ slab* take_over_slab(heap& taker, unsigned class_index) {
   return found;
 }
 
+heap* shared_heap_of(std::uint32_t tag) {
+  METE_DEBUG_CHECK((tag & tag_shared) != 0);
+  return heap_at(index_of_tag(tag));
+}
+
 unsigned heap_count() {
   return count.load(std::memory_order_acquire);
 }
@@ -158,7 +163,7 @@ bool is_cached_or_under_way(const void* block, unsigned class_index) {
   lock_guard guard(registry_lock); // so that no thread that is looked at ends
   bool found = false;
   for_each_heap([&](heap& h) {
-    if (found)
+    if (found || h.shared_lock != nullptr) // whose blocks go home at once
       return;
     const bool own = &h == this_thread.owned;
     own ? h.lock.enter() : h.lock.revoke();
@@ -173,10 +178,12 @@ void lock_registry_for_fork() {
 }
 
 void unlock_registry_after_fork(bool in_child) {
-  if (in_child)
-    registry_lock.reset_after_fork();
-  else
-    registry_lock.unlock();
+  if (!in_child)
+    return registry_lock.unlock();
+  registry_lock.reset_after_fork();
+  // Who visits all heaps may have had one of these when it was destroyed.
+  for (heap* h = destroyed; h != nullptr; h = h->next_abandoned)
+    h->shared_lock->reset_after_fork();
 }
 
 void abandon_all_but(heap* survivor) {

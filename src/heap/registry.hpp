@@ -6,8 +6,9 @@
 //
 // A processor's heap (heap/cpu_cache.hpp) is never abandoned.
 //
-// Heaps are never destroyed, except explicit ones; the memory of any is kept, because a late push
-// may still look at its pending list.
+// Heaps are never destroyed, except explicit ones; the memory of any is kept: a late push may still
+// look at a pending list, and a decay round at a heap that has just been destroyed. That heap is
+// empty then, or in its next life, in which it is a shared one again; so its mutex is what it was.
 //
 // Thread safety: all functions take the registry lock themselves.
 //
@@ -28,10 +29,13 @@ heap* acquire_heap(thread_state* thread);
 // The thread's heap is free for others. REQUIRES: the caller is its owner and outside of its lock.
 void abandon_heap(heap& h);
 
-// A heap without a thread, used under `lock`, never adopted or taken over.
-heap* create_shared_heap(ranked_lock& lock);
-// REQUIRES: release_everything() was called; no block of it is in any outbox.
+// A heap without a thread, used under a mutex of its own, never adopted or taken over; a destroyed
+// one where there is one. nullptr if memory is out or there are max_heaps.
+heap* create_shared_heap();
+// REQUIRES: release_everything() was called, and the caller does not hold it.
 void destroy_shared_heap(heap& h);
+// The shared heap whose slabs have this tag; nullptr if it was destroyed.
+heap* shared_heap_of(std::uint32_t tag);
 
 // A slab of the class from an abandoned heap, now `taker`'s; nullptr if none was found at once.
 // REQUIRES: the caller holds `taker`.

@@ -86,18 +86,34 @@ TEST_F(registry_test, the_last_abandoned_heap_is_adopted_first) {
 }
 
 TEST_F(registry_test, a_destroyed_heap_serves_again) {
-  ranked_lock lock{lock_rank::explicit_heap};
-  heap* const shared = create_shared_heap(lock);
-  EXPECT_EQ(shared->shared_lock, &lock);
+  heap* const shared = create_shared_heap();
+  EXPECT_NE(shared->shared_lock, nullptr);
   const unsigned index = (shared->tag() >> page::tag_owner_shift) - 1;
   destroy_shared_heap(*shared);
   EXPECT_EQ(heap_at(index), nullptr);
   const unsigned count = heap_count();
-  heap* const again = create_shared_heap(lock);
+  heap* const again = create_shared_heap();
   EXPECT_EQ(again, shared);
   EXPECT_EQ(heap_at(index), shared);
   EXPECT_EQ(heap_count(), count);
   destroy_shared_heap(*again);
+}
+
+// A decay round may hold on to a heap that is destroyed meanwhile: if it lived again as a thread's,
+// the two would not exclude each other.
+TEST_F(registry_test, no_thread_gets_a_destroyed_heap) {
+  heap* const shared = create_shared_heap();
+  EXPECT_EQ(shared_heap_of(shared->tag()), shared);
+  destroy_shared_heap(*shared);
+  EXPECT_EQ(shared_heap_of(shared->tag()), nullptr);
+  std::vector<heap*> acquired;
+  for (thread_state& each : states)
+    acquired.push_back(acquire_heap(&each));
+  for (heap* each : acquired) {
+    EXPECT_NE(each, shared);
+    EXPECT_EQ(each->shared_lock, nullptr);
+    abandon_heap(*each);
+  }
 }
 
 TEST_F(registry_test, a_partly_used_slab_of_an_abandoned_heap_is_taken_over) {
@@ -140,12 +156,11 @@ TEST_F(registry_test, a_shared_heap_takes_nothing_over) {
   heap* const leaver = acquire_without_slabs(&states[1]);
   void* const left = take_one_of_two(*leaver, class_5000);
   abandon_heap(*leaver);
-  ranked_lock lock{lock_rank::explicit_heap};
-  heap* const shared = create_shared_heap(lock);
+  heap* const shared = create_shared_heap();
   void* const taken = take_one(*shared, class_5000);
   EXPECT_NE(&slab_of(taken), &slab_of(left)) << "it would die with the shared heap";
   {
-    owner_guard inside(shared->lock);
+    lock_guard guard(*shared->shared_lock);
     shared->release_everything();
   }
   destroy_shared_heap(*shared);

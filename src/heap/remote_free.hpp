@@ -197,11 +197,12 @@ bool is_settled(const remote_state<Memory>& slab) {
 
 // Calls visit(slab), which must collect() it and may then release it, for each slab of this heap
 // among the next `limit` of `rest`, which was taken from `list`; forwards the others to their
-// owners. To a freer, a slab of the rest is like one that is still on the list.
-// REQUIRES: the caller holds the heap of `list`. So "mine" cannot change under its hands.
+// owners. To a freer, a slab of the rest is like one that is still on the list. Returns what is
+// left of the limit. REQUIRES: the caller holds the heap of `list`. So "mine" cannot change under
+// its hands.
 template <class Memory, class Visit>
-void drain(pending_list<Memory>& list, remote_state<Memory>*& rest, std::uint32_t limit,
-           Visit&& visit) {
+std::uint32_t drain(pending_list<Memory>& list, remote_state<Memory>*& rest, std::uint32_t limit,
+                    Visit&& visit) {
   for (; rest != nullptr && limit != 0; --limit) {
     remote_state<Memory>* slab = rest;
     // Before anything else: once collected or forwarded, the link belongs to the next pusher.
@@ -214,6 +215,7 @@ void drain(pending_list<Memory>& list, remote_state<Memory>*& rest, std::uint32_
       owner->push(*slab);
     }
   }
+  return limit;
 }
 
 // The whole list at once.
