@@ -352,10 +352,9 @@ void* allocate_uncached(std::size_t size) noexcept {
 
 void deallocate_slow(void* block) noexcept {
   freed_from = __builtin_return_address(0); // of free(), which ends in a jump to here
-  const std::uintptr_t unit =
-      (reinterpret_cast<std::uintptr_t>(block) - page::primary.base) >> unit_shift;
+  std::uintptr_t unit = 0;
   std::uint32_t tag = page::tag_none;
-  if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]]
+  if (page::primary.find(block, unit)) [[likely]]
     tag = page::primary.tags[unit].load(std::memory_order_relaxed);
   if (tag >> page::tag_owner_shift == 0) [[unlikely]]
     return deallocate_elsewhere(block);

@@ -54,11 +54,12 @@ inline void* allocate(std::size_t size) {
   return block != nullptr ? block : allocate_uncached(size);
 }
 
-// `base`, `slow`: for a function that may not be ours to perform (override/new.cpp).
+// `minus_base`, `slow`: for a function that may not be ours to perform (override/new.cpp).
 template <void (*slow)(void*) noexcept = deallocate_slow>
-inline void deallocate(void* block, std::uintptr_t base = page::primary.base) {
-  const std::uintptr_t unit = (reinterpret_cast<std::uintptr_t>(block) - base) >> unit_shift;
-  if (unit < page::primary.committed_units.load(std::memory_order_relaxed)) [[likely]] {
+inline void deallocate(void* block,
+                       const std::atomic<std::uintptr_t>& minus_base = page::primary.minus_base) {
+  std::uintptr_t unit;
+  if (page::primary.find(block, unit, minus_base)) [[likely]] {
     const heap::thread_access thread;
     const std::size_t bin =
         thread.differing_bits(page::primary.tags[unit].load(std::memory_order_relaxed));

@@ -214,17 +214,18 @@ METE_REPLACEABLE void* operator new[](std::size_t size, std::align_val_t alignme
 
 namespace {
 
-// Plain, so that its load is part of the subtraction, as for the region's own base. It changes
-// once, and every thread may read either value: with the first it takes the slow path once more.
-constexpr std::uintptr_t beyond_every_region = std::uintptr_t{1} << 63;
-constinit std::uintptr_t base_for_sized = beyond_every_region;
+// It changes once, and every thread may read either value: with the first it takes the slow path
+// once more.
+constexpr std::uintptr_t minus_base_beyond = std::uintptr_t{1} << 63;
+constinit std::atomic<std::uintptr_t> minus_base_for_sized{minus_base_beyond};
 
 [[gnu::noinline]] void delete_sized_slow(void* block) noexcept {
   if (is_ours<plain_delete>(::operator delete, mete_own_delete)) [[likely]] {
-    if (base_for_sized != beyond_every_region) [[likely]]
+    if (minus_base_for_sized.load(std::memory_order_relaxed) != minus_base_beyond) [[likely]]
       return front::deallocate_slow(block);
     if (page::primary.committed_units.load(std::memory_order_acquire) != 0)
-      __atomic_store_n(&base_for_sized, page::primary.base, __ATOMIC_RELAXED);
+      minus_base_for_sized.store(page::primary.minus_base.load(std::memory_order_relaxed),
+                                 std::memory_order_relaxed);
   }
   ::operator delete(block);
 }
@@ -232,7 +233,7 @@ constinit std::uintptr_t base_for_sized = beyond_every_region;
 } // namespace
 
 METE_REPLACEABLE_HOT void operator delete(void* block, std::size_t) noexcept {
-  front::deallocate<delete_sized_slow>(block, base_for_sized);
+  front::deallocate<delete_sized_slow>(block, minus_base_for_sized);
 }
 
 // delete[] calls delete; what has a size or std::nothrow calls the same form without it.

@@ -141,7 +141,8 @@ region* add_region(std::size_t needed_units) {
   if (index == region_count.load(std::memory_order_relaxed))
     region_count.store(index + 1, std::memory_order_release);
   if (index == 0) {
-    primary.base = reinterpret_cast<std::uintptr_t>(r.base());
+    primary.minus_base.store(-reinterpret_cast<std::uintptr_t>(r.base()),
+                             std::memory_order_relaxed);
     primary.tags = r.tags;
     primary.descriptors = r.descriptors;
   }
@@ -165,7 +166,7 @@ bool commit_units(region& r, std::size_t more) {
   r.table_bytes = beside.bytes(to);
   r.committed_units.store(to, std::memory_order_release);
   if (&r == &regions[0])
-    primary.committed_units.store(to, std::memory_order_release);
+    primary.committed_units.store(to, std::memory_order_release); // pairs with primary_view::find()
   // Clean memory has no age; asking for the time would map a page of the C library in every
   // process.
   r.units.insert({static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(more)}, 0);

@@ -37,13 +37,35 @@ inline constexpr std::uint32_t tag_large = 2; // the first unit of a large objec
 inline constexpr unsigned tag_owner_shift = 10;
 
 // What the fast path needs to know, together in one cache line, read-mostly.
+//
+// A bad pointer can be freed at the very moment when another thread commits the first units. So the
+// number of units is read first, by an acquire that pairs with the release in commit_units(): who
+// sees any sees the base and the tables, too. (A good pointer needs no such order: whoever handed
+// it over had seen them.) It costs nothing on x86-64, where each load is an acquire; the base is
+// kept negative because to load and add it takes no more instructions there than to subtract a
+// plain variable.
 struct alignas(cache_line_bytes) primary_view {
-  std::uintptr_t base = 0;
+  std::atomic<std::uintptr_t> minus_base{0};
   std::atomic<std::uintptr_t> committed_units{0};
   std::atomic<std::uint32_t>* tags = nullptr;
   std::atomic<void*>* descriptors = nullptr;
   // heap/freed_mark.hpp's; here because free() reads this line anyway.
   std::uintptr_t freed_mark = 0;
+
+  std::uintptr_t base() const { return -minus_base.load(std::memory_order_relaxed); }
+
+  // True if the address is in the first region, in this unit.
+  bool find(const void* address, std::uintptr_t& unit) const {
+    return find(address, unit, minus_base);
+  }
+  // The same with another base, for a function that has one of its own.
+  bool find(const void* address, std::uintptr_t& unit,
+            const std::atomic<std::uintptr_t>& minus) const {
+    const std::uintptr_t units = committed_units.load(std::memory_order_acquire);
+    unit = (minus.load(std::memory_order_relaxed) + reinterpret_cast<std::uintptr_t>(address)) >>
+           unit_shift;
+    return unit < units;
+  }
 };
 [[gnu::visibility("hidden")]] extern constinit primary_view primary;
 
@@ -56,11 +78,10 @@ struct location {
 location locate_beyond_primary(const void* address);
 
 inline location locate(const void* address) {
-  const std::uintptr_t unit =
-      (reinterpret_cast<std::uintptr_t>(address) - primary.base) >> unit_shift;
-  if (unit < primary.committed_units.load(std::memory_order_relaxed)) [[likely]]
+  std::uintptr_t unit = 0;
+  if (primary.find(address, unit)) [[likely]]
     return {&primary.tags[unit], &primary.descriptors[unit],
-            reinterpret_cast<char*>(primary.base + (unit << unit_shift))};
+            reinterpret_cast<char*>(primary.base() + (unit << unit_shift))};
   return locate_beyond_primary(address);
 }
 

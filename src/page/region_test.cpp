@@ -58,12 +58,11 @@ TEST_F(region_test, every_unit_of_a_run_says_what_it_is) {
 
 TEST_F(region_test, the_fast_path_finds_the_same_tags) {
   const grant run = allocate_units(1, some_tag, nullptr);
-  const std::uintptr_t unit =
-      (reinterpret_cast<std::uintptr_t>(run.begin) - primary.base) >> unit_shift;
-  if (unit < primary.committed_units.load()) {
+  std::uintptr_t unit = 0;
+  if (primary.find(run.begin, unit)) {
     EXPECT_EQ(&primary.tags[unit], locate(run.begin).tag);
   }
-  EXPECT_EQ(primary.base % huge_page_bytes, 0u);
+  EXPECT_EQ(primary.base() % huge_page_bytes, 0u);
   release_units(run.begin, 1);
 }
 
