@@ -172,7 +172,7 @@ void end_all_children() {
 }
 
 finished_command run_command_line(const child_request& request, std::chrono::milliseconds timeout,
-                                  const volatile int* stop) {
+                                  const stop_flag& stop) {
   const child_signals signals;
   const auto begin = std::chrono::steady_clock::now();
   child_process child(request);
@@ -181,7 +181,7 @@ finished_command run_command_line(const child_request& request, std::chrono::mil
   int status = 0;
   while (::waitpid(child.id(), &status, WNOHANG) == 0) {
     const bool late = timeout.count() != 0 && std::chrono::steady_clock::now() - begin > timeout;
-    if (late || *stop != 0) {
+    if (late || stop.load(std::memory_order_relaxed)) {
       result.trouble = late ? "took longer than --timeout" : "interrupted";
       child.signal_group(SIGKILL);
     }

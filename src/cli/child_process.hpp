@@ -6,6 +6,7 @@
 
 #include "cli/process.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <string>
@@ -73,14 +74,18 @@ private:
 // gets away, whatever group, session or parent it gave itself.
 void end_all_children();
 
+// What a signal handler sets, whatever thread it runs in, to end something early.
+using stop_flag = std::atomic<bool>;
+static_assert(stop_flag::is_always_lock_free);
+
 // Runs a command to its end and returns how that was: nothing if it exited with 0, else a line.
-// `*stop` and the timeout (0: none) end it early.
+// `stop` and the timeout (0: none) end it early.
 struct finished_command {
   std::string trouble;
   std::string output;
 };
 finished_command run_command_line(const child_request& request, std::chrono::milliseconds timeout,
-                                  const volatile int* stop);
+                                  const stop_flag& stop);
 
 // "exit status 3" or "killed by signal 11 (Segmentation fault)", of what wait() says.
 std::string words_for_end(int wait_status);

@@ -28,9 +28,9 @@ namespace fs = std::filesystem;
 constexpr const char* compare_name = "compare";
 constexpr int status_worse = 1; // a run failed, or --fail-if holds
 
-volatile int interrupted = 0;
+constinit stop_flag interrupted{false};
 void note_interrupt(int) {
-  interrupted = 1;
+  interrupted.store(true, std::memory_order_relaxed);
 }
 
 struct compare_options {
@@ -357,13 +357,13 @@ void measure_all(comparison& all, const compare_options& options,
           shown.clear();
           report(compare_name, prefix + remark);
         },
-        &interrupted);
+        interrupted);
     shown.clear();
     if (options.from_file)
       fmt::print("{}\n", each.what.name);
     fmt::print("{}{}\n\n", table_of(each, ::isatty(1) != 0), verdict_of(each));
     std::fflush(stdout);
-    if (interrupted != 0) {
+    if (interrupted.load(std::memory_order_relaxed)) {
       all.workloads.resize(index + 1);
       return;
     }
@@ -424,7 +424,7 @@ int compare(compare_options& options) {
   if (all.workloads.size() > 1)
     fmt::print("{}{}\n", means_of(all).empty() ? "" : table_of_means(all), verdict_of(all));
   write_files(all, options);
-  if (interrupted != 0) {
+  if (interrupted.load(std::memory_order_relaxed)) {
     report(compare_name, "interrupted; what was measured so far is above");
     return 128 + SIGINT;
   }

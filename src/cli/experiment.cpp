@@ -126,7 +126,7 @@ std::vector<std::pair<std::string, double>> find_metrics(const std::string& outp
 class experimenter {
 public:
   experimenter(compared_workload& all, const prepared_workload& prepared,
-               const std::function<void(const std::string&)>& remark, const volatile int* stop)
+               const std::function<void(const std::string&)>& remark, const stop_flag& stop)
       : all_(all), prepared_(prepared), remark_(remark), stop_(stop) {}
 
   judged_run run(candidate& what) {
@@ -215,7 +215,7 @@ private:
   compared_workload& all_;
   const prepared_workload& prepared_;
   const std::function<void(const std::string&)>& remark_;
-  const volatile int* stop_;
+  const stop_flag& stop_;
   std::optional<std::string> checked_; // what --check said the first time
 };
 
@@ -223,7 +223,7 @@ private:
 
 void measure(compared_workload& all, const prepared_workload& prepared, const schedule& rounds,
              const std::function<void(const std::string&)>& announce,
-             const std::function<void(const std::string&)>& remark, const volatile int* stop) {
+             const std::function<void(const std::string&)>& remark, const stop_flag& stop) {
   experimenter runs(all, prepared, remark, stop);
   for (std::size_t round = 0; round < rounds.warmup + rounds.runs; ++round)
     for (compared_candidate& each : all.candidates) {
@@ -231,7 +231,7 @@ void measure(compared_workload& all, const prepared_workload& prepared, const sc
       announce(fmt::format("{}, {} {}", each.what.name, counts ? "run" : "warm-up",
                            counts ? round - rounds.warmup + 1 : round + 1));
       judged_run judged = runs.run(each.what);
-      if (*stop != 0)
+      if (stop.load(std::memory_order_relaxed))
         return;
       if (!counts)
         continue;

@@ -16,9 +16,9 @@ struct schedule {
 };
 
 // Fills in the runs. `announce` hears of each before it starts, `remark` what the user should know.
-// Whoever sets `*stop` ends it with the runs that are complete.
+// Whoever sets `stop` ends it with the runs that are complete.
 void measure(compared_workload& all, const prepared_workload& prepared, const schedule& rounds,
              const std::function<void(const std::string&)>& announce,
-             const std::function<void(const std::string&)>& remark, const volatile int* stop);
+             const std::function<void(const std::string&)>& remark, const stop_flag& stop);
 
 } // namespace mete::cli

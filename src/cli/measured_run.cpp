@@ -52,7 +52,7 @@ bool ended_as_asked(int wait_status) {
 
 class follower {
 public:
-  follower(const run_request& request, const volatile int* stop)
+  follower(const run_request& request, const stop_flag& stop)
       : request_(request), stop_(stop), program_(request.program) {}
   ~follower() { end_all_children(); }
   follower(const follower&) = delete;
@@ -172,7 +172,7 @@ private:
   // Does what the time has come for.
   void proceed() {
     const auto now = steady_clock::now();
-    if (*stop_ != 0)
+    if (stop_.load(std::memory_order_relaxed))
       end_early(run_end::interrupted);
     if (now > deadline_)
       end_early(phase_ == phase::starting ? run_end::never_ready : run_end::timed_out);
@@ -272,7 +272,7 @@ private:
 
   const child_signals signals_;
   const run_request& request_;
-  const volatile int* stop_;
+  const stop_flag& stop_;
   child_process program_;
   std::optional<child_process> client_;
   phase phase_ = request_.client.empty() ? phase::running : phase::starting;
@@ -291,7 +291,7 @@ private:
 
 } // namespace
 
-measured_run run_measured(const run_request& request, const volatile int* stop) {
+measured_run run_measured(const run_request& request, const stop_flag& stop) {
   return follower(request, stop).follow();
 }
 

@@ -67,8 +67,8 @@ struct measured_run {
   std::string client_output; // likewise
 };
 
-// Runs it to its end. Whoever sets `*stop` ends it early. What was started and is still there then
+// Runs it to its end. Whoever sets `stop` ends it early. What was started and is still there then
 // is ended too. Throws command_error if it cannot be started or watched.
-measured_run run_measured(const run_request& request, const volatile int* stop);
+measured_run run_measured(const run_request& request, const stop_flag& stop);
 
 } // namespace mete::cli
