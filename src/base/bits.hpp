@@ -28,6 +28,12 @@ constexpr std::size_t divide_up(std::size_t value, std::size_t divisor) {
   return (value + divisor - 1) / divisor;
 }
 
+// For figures that were read one after the other, while threads changed them: 0 instead of what
+// would be negative.
+constexpr std::size_t difference_or_zero(std::size_t whole, std::size_t part) {
+  return whole > part ? whole - part : 0;
+}
+
 // Floor of the binary logarithm. REQUIRES: value > 0.
 constexpr unsigned log2_floor(std::size_t value) {
   return static_cast<unsigned>(std::bit_width(value)) - 1;

@@ -64,5 +64,12 @@ TEST(bits_test, addresses_are_rounded_like_numbers) {
   EXPECT_EQ(align_up(bytes + 63, 64), bytes + 64);
 }
 
+TEST(bits_test, a_difference_is_never_negative) {
+  EXPECT_EQ(difference_or_zero(5, 3), 2u);
+  EXPECT_EQ(difference_or_zero(3, 3), 0u);
+  EXPECT_EQ(difference_or_zero(3, 5), 0u);
+  EXPECT_EQ(difference_or_zero(0, SIZE_MAX), 0u);
+}
+
 } // namespace
 } // namespace mete

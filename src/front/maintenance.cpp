@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "front/maintenance.hpp"
 
+#include "base/bits.hpp"
 #include "base/futex.hpp"
 #include "front/thread.hpp"
 #include "heap/cache.hpp"
@@ -370,8 +371,7 @@ void pay_for_growth(heap::heap& h) {
 tick_result tick_shared(heap::heap& h) {
   const std::size_t freed = std::exchange(h.freed_since_tick, 0);
   const std::size_t footprint_before = std::exchange(h.footprint_at_tick, h.footprint_bytes);
-  const std::size_t grown =
-      h.footprint_bytes > footprint_before ? h.footprint_bytes - footprint_before : 0;
+  const std::size_t grown = difference_or_zero(h.footprint_bytes, footprint_before);
   background.freed_bytes.fetch_add(freed, std::memory_order_relaxed);
   return {&h, os::coarse_now_ms(), freed, grown, false};
 }
@@ -413,8 +413,7 @@ void after_big_allocation(std::size_t size) {
 }
 
 void after_big_free(std::size_t dirty_before) {
-  const std::size_t dirty = page::dirty_bytes();
-  const std::size_t added = dirty > dirty_before ? dirty - dirty_before : 0;
+  const std::size_t added = difference_or_zero(page::dirty_bytes(), dirty_before);
   settle_dirty(os::coarse_now_ms(), false, purge_piece_bytes + 2 * added);
 }
 

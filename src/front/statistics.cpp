@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "front/statistics.hpp"
 
+#include "base/bits.hpp"
 #include "base/check.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
@@ -36,8 +37,10 @@ statistics take_statistics() {
   result.free_run_bytes = regions.free_bytes;
   result.regions = regions.regions;
   result.metadata_bytes = regions.table_bytes + page::metadata_in_use().mapped_bytes;
-  const std::size_t in_use = regions.committed_bytes - regions.free_bytes;
-  result.big_bytes = in_use > result.slab_bytes ? in_use - result.slab_bytes : 0;
+  // The heaps were looked at one after the other, and before the regions: a unit that changed hands
+  // meanwhile counts twice, or not at all.
+  const std::size_t in_use = difference_or_zero(regions.committed_bytes, regions.free_bytes);
+  result.big_bytes = difference_or_zero(in_use, result.slab_bytes);
   const heap::mapping_usage mappings = heap::mappings_in_use();
   result.mapping_count = mappings.count;
   result.mapping_bytes = mappings.bytes;

@@ -2,6 +2,7 @@
 // heap of slabs and runs has no "fastbins".
 //
 // SPDX-License-Identifier: MIT
+#include "base/bits.hpp"
 #include "base/options.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
@@ -36,7 +37,7 @@ METE_EXPORT struct mallinfo2 mallinfo2() noexcept {
   info.hblks = s.mapping_count;
   info.hblkhd = s.mapping_bytes;
   info.uordblks = s.small_bytes + s.big_bytes;
-  info.fordblks = s.committed_bytes - info.uordblks;
+  info.fordblks = difference_or_zero(s.committed_bytes, info.uordblks);
   info.keepcost = s.dirty_bytes;
   return info;
 }

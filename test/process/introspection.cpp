@@ -5,7 +5,9 @@
 // SPDX-License-Identifier: MIT
 #include "process.hpp"
 
+#include <atomic>
 #include <malloc.h>
+#include <thread>
 
 namespace {
 
@@ -124,10 +126,58 @@ void good_sizes_are_what_one_gets() {
   }
 }
 
+// One look takes a while where there are many threads, and what goes from one of them to another
+// meanwhile may be counted twice. No figure may become negative (that is, huge) by that.
+void figures_are_not_negative_while_memory_changes_hands() {
+  constexpr std::size_t block_bytes = 32 * kib;
+  constexpr std::size_t total = 6 * mib;
+  static void* blocks[2][total / block_bytes];
+  static std::atomic<bool> stop{false};
+  static std::atomic<int> turn{0};
+  const auto take_turns = [](int mine) {
+    for (void*& block : blocks[mine])
+      block = nullptr;
+    while (!stop) {
+      if (turn != mine)
+        continue;
+      for (void*& block : blocks[mine])
+        block = malloc(block_bytes);
+      for (void*& block : blocks[mine])
+        free(block);
+      turn = 1 - mine;
+    }
+  };
+  std::thread first(take_turns, 0);
+  std::thread others[60];
+  for (std::thread& other : others)
+    other = std::thread([] {
+      free(malloc(100));
+      while (!stop)
+        sleep_ms(10);
+    });
+  std::thread last(take_turns, 1);
+  const double end = seconds_now() + 1;
+  int looks = 0;
+  for (; seconds_now() < end; ++looks) {
+    const struct mallinfo2 info = mallinfo2();
+    CHECK_LE(info.fordblks, info.arena);
+    CHECK_LE(info.uordblks, std::size_t{1} << 40);
+    CHECK_LE(info.keepcost, std::size_t{1} << 40);
+  }
+  stop = true;
+  first.join();
+  last.join();
+  for (std::thread& other : others)
+    other.join();
+  CHECK_GT(looks, 10);
+}
+
 } // namespace
 
 int main() {
   require_mete();
+  // First: what was committed for the others would hide a figure that is too large.
+  figures_are_not_negative_while_memory_changes_hands();
   figures_follow(100, 100000);
   figures_follow(5000, 2000);
   figures_follow(100 * kib, 200);
