@@ -4,6 +4,7 @@
 #include "heap/heap.hpp"
 
 #include <bit>
+#include <cstring>
 
 namespace mete::heap {
 namespace {
@@ -53,47 +54,56 @@ void deliver_word(const delivery& each) {
 }
 
 // Deliveries by their word: a hash table of their numbers, with open addressing. It is on the
-// stack, so its size counts: 5 KiB.
-template <unsigned capacity>
+// stack, of which a thread may have little: so it holds as many words as misses can overlap, not as
+// many as there are blocks.
 class gathering {
 public:
+  bool full() const { return count_ == capacity; }
+
   void add(const delivery& one, const void* block) {
     unsigned slot = static_cast<std::uint32_t>(one.slab_and_word) * scatter >> shift;
-    while (slots_[slot] != 0 && deliveries_[slots_[slot] - 1].slab_and_word != one.slab_and_word)
+    while (slots_[slot] != 0 && deliveries_[slots_[slot] - 1u].slab_and_word != one.slab_and_word)
       slot = (slot + 1) % slot_count;
     if (slots_[slot] == 0) {
       deliveries_[count_] = {one.slab_and_word, 0};
-      slots_[slot] = static_cast<std::uint16_t>(++count_);
+      slots_[slot] = static_cast<std::uint8_t>(++count_);
     }
-    std::uint64_t& bits = deliveries_[slots_[slot] - 1].bits;
+    std::uint64_t& bits = deliveries_[slots_[slot] - 1u].bits;
     if ((bits & one.bits) != 0) [[unlikely]]
       report_double_free(slab_of(block), block);
     bits |= one.bits;
   }
 
-  const delivery* begin() const { return deliveries_; }
-  const delivery* end() const { return deliveries_ + count_; }
+  void deliver_all() {
+    for (unsigned at = 0; at < count_; ++at)
+      deliver_word(deliveries_[at]);
+    count_ = 0;
+    std::memset(slots_, 0, sizeof slots_);
+  }
 
 private:
+  static constexpr unsigned capacity = 128;
   static constexpr unsigned slot_count = 2 * capacity;
   static constexpr unsigned shift = 32 - std::countr_zero(slot_count);
   static constexpr std::uint32_t scatter = 0x9e3779b1; // 2^32 by the golden ratio (D. Knuth)
-  static_assert(is_power_of_two(slot_count) && slot_count <= UINT16_MAX);
+  static_assert(is_power_of_two(slot_count) && capacity <= UINT8_MAX);
 
   unsigned count_ = 0;
-  std::uint16_t slots_[slot_count] = {}; // 0: free, else the number of a delivery, plus 1
+  std::uint8_t slots_[slot_count] = {}; // 0: free, else the number of a delivery, plus 1
   delivery deliveries_[capacity];
 };
 
 } // namespace
 
 void outbox::deliver() {
-  // All misses first, so that they overlap; then what has been fetched is written.
-  gathering<capacity> gathered;
-  for (unsigned at = 0; at < count_; ++at)
+  // Many misses first, so that they overlap; then what has been fetched is written.
+  gathering gathered;
+  for (unsigned at = 0; at < count_; ++at) {
+    if (gathered.full())
+      gathered.deliver_all();
     gathered.add(find(blocks_[at]), blocks_[at]);
-  for (const delivery& each : gathered)
-    deliver_word(each);
+  }
+  gathered.deliver_all();
   count_ = 0;
   bytes_ = 0;
 }
