@@ -44,14 +44,16 @@ METE_API size_t mete_collect(void) METE_NOEXCEPT;
 
 /* An explicit heap: blocks that are allocated in it can be freed one by one, with free() or
  * mete_heap_free(), and all that are left die with mete_heap_destroy(). Any thread may allocate
- * in it; a lock inside serialises them. */
+ * in it and free its blocks; a lock inside serialises them. */
 typedef struct mete_heap mete_heap;
 
 /* A new, empty heap; NULL with errno ENOMEM when there is no memory for it. */
 METE_API mete_heap* mete_heap_create(void) METE_NOEXCEPT;
 
-/* Destroys `heap` and every block in it at once. NULL is ignored.
- * REQUIRES: no other thread uses `heap` or a block of it during or after the call. */
+/* Destroys `heap` and every block in it at once. NULL is ignored. O(size classes and slabs in use),
+ * whatever other threads do.
+ * REQUIRES: no other thread uses `heap` or a block of it during or after the call; their calls of
+ * free() with blocks of it have returned. */
 METE_API void mete_heap_destroy(mete_heap* heap) METE_NOEXCEPT;
 
 /* As malloc, calloc, aligned_alloc and realloc, but in `heap`; the same errors. The block given

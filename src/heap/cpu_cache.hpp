@@ -15,8 +15,9 @@
 // its processor was preempted, so the kernel restarts it; a revoker's heavy barrier restarts all.
 //
 // Blocks of any processor's heap may lie in any processor's cache; on their way back to the slabs
-// those of others take the outbox. Blocks of threads' and explicit heaps go there at once: what an
-// explicit heap takes along when it is destroyed must not be cached.
+// those of others take the outbox. Blocks of threads' heaps go there at once, those of explicit
+// heaps into their slabs: what an explicit heap takes along when it is destroyed must not be
+// cached.
 //
 // Thread safety: all functions. x86-64 only so far; elsewhere no process has these caches.
 //

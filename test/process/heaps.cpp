@@ -6,6 +6,7 @@
 #include "process.hpp"
 
 #include <malloc.h>
+#include <thread>
 
 namespace {
 
@@ -131,6 +132,25 @@ void many_heaps_at_once() {
   }
 }
 
+// Of a block among others, of one alone in its heap, and of one whose heap is gone.
+void a_second_free_is_reported_at_once() {
+  for (std::size_t neighbours : {std::size_t{10}, std::size_t{0}}) {
+    mete_heap* heap = mete.heap_create();
+    for (std::size_t i = 0; i < neighbours; ++i) {
+      CHECK(mete.heap_malloc(heap, 30 * kib) != nullptr);
+    }
+    void* block = mete.heap_malloc(heap, 30 * kib);
+    child_result result = run_child([=] {
+      free(hide(block));
+      std::thread([=] { free(hide(block)); }).join();
+    });
+    CHECK(result.died_of(SIGABRT) && result.says("double free") && result.lines_with("") == 1);
+    mete.heap_destroy(heap);
+    result = run_child([=] { free(hide(block)); });
+    CHECK(result.died_of(SIGABRT) && result.lines_with("") == 1);
+  }
+}
+
 } // namespace
 
 int main() {
@@ -141,4 +161,5 @@ int main() {
   destroy_gives_everything_back();
   realloc_stays_in_its_heap();
   many_heaps_at_once();
+  a_second_free_is_reported_at_once();
 }
