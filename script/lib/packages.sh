@@ -36,7 +36,8 @@ packages_test=(
   valgrind libc6-dbg gdb strace
   pkg-config python3 procps util-linux
   # Programs that the tests run on mete.
-  redis-server redis-tools memcached lua5.4 perl ruby php-cli sqlite3 ghostscript
+  redis-server redis-tools memcached nginx-light postgresql
+  lua5.4 perl ruby php-cli sqlite3 ghostscript
   libpython3.11-testsuite # CPython's own regression tests, for /usr/bin/python3
   # A browser, with a font, for the report.
   chromium fonts-dejavu-core
@@ -46,7 +47,7 @@ packages_test=(
 
 packages_all_tests=(
   clang-19 # the newest in Debian 12: the toolkit's headers are compiled by users' compilers
-  nginx-light postgresql wrk apache2-utils
+  wrk apache2-utils
   g++-aarch64-linux-gnu qemu-user
   libtcmalloc-minimal4 libtbbmalloc2
 )
