@@ -52,6 +52,9 @@ packages_all_tests=(
   libtcmalloc-minimal4 libtbbmalloc2
 )
 
+# script/fresh, on the system that makes the others.
+packages_fresh=(debootstrap git util-linux)
+
 # Packages that come with a service which Debian starts on installation.
 services_of_package() {
   case $1 in
