@@ -41,8 +41,9 @@ packages_test=(
   libpython3.11-testsuite # CPython's own regression tests, for /usr/bin/python3
   # A browser, with a font, for the report.
   chromium fonts-dejavu-core
-  # The rivals that results are compared with.
+  # The rivals that results are compared with, and those of the toolkit.
   libmimalloc2.0 libjemalloc2
+  libboost-dev libboost-container-dev libfoonathan-memory-dev libtbb-dev
 )
 
 packages_all_tests=(
