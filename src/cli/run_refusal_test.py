@@ -10,7 +10,6 @@ import os
 import platform
 import struct
 import subprocess
-import sys
 import unittest
 
 import run_test_support as support
@@ -32,22 +31,18 @@ class SaysWhenItCannotWork(RunTest):
         self.check_refused(run(path), 125, path, "statically linked")
 
     def test_sanitizers(self):
-        built = 0
         for compiler in support.COMPILERS:
-            for name in ("address", "thread", "leak", "memory"):
+            names = ["address", "thread", "leak"]
+            if "clang" in compiler:
+                names.append("memory")  # GCC has none
+            for name in names:
                 with self.subTest(compiler=compiler, sanitizer=name):
-                    try:
-                        path = build(f"{name}_{compiler}", PROGRAM, f"-fsanitize={name}",
-                                     compiler=compiler)
-                    except unittest.SkipTest as reason:
-                        print(f"note: {reason}", file=sys.stderr)
-                        continue
-                    built += 1
+                    path = build(f"{name}_{compiler}", PROGRAM, f"-fsanitize={name}",
+                                 compiler=compiler)
                     self.check_refused(run(path), 125, path, f"-fsanitize={name}")
                     stripped = path + "_stripped"
                     subprocess.run(["strip", "-o", stripped, path], check=True)
                     self.check_refused(run(stripped), 125, stripped, f"-fsanitize={name}")
-        self.assertGreater(built, 0)
 
     def test_sanitizer_runtime_linked_statically(self):
         path = build("static_asan", PROGRAM, "-fsanitize=address", "-static-libasan",

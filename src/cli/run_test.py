@@ -47,16 +47,16 @@ class PassesThrough(RunTest):
             self.assertEqual(process.stdout.readline(), "ready\n")
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.stdout.read(), "got it\n")
-            self.assertEqual(process.wait(10), 9)
+            self.assertEqual(process.wait(60), 9)
 
     def test_untrapped_signal_kills_the_program(self):
         process = subprocess.Popen([support.METE, "run", "--", "sleep", "60"])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while os.readlink(f"/proc/{process.pid}/exe") == support.METE:
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        self.assertEqual(process.wait(10), -signal.SIGTERM)
+        self.assertEqual(process.wait(60), -signal.SIGTERM)
 
     def test_ignored_signals_stay_ignored(self):
         result = run("grep", "SigIgn", "/proc/self/status",

@@ -80,14 +80,15 @@ __attribute__((constructor)) static void use_new() {
 
 
 def build(name, source, *flags, compiler=None):
-    """Compiles `source`; raises SkipTest with the compiler's words where the machine cannot."""
+    """Compiles `source`. That it can is a matter of packages, so that it is no reason to skip."""
     path = os.path.join(FOLDER, name)
     with open(path + ".c", "w") as file:
         file.write(source)
     command = [compiler or COMPILERS[0], "-O1", "-w", "-o", path, path + ".c", *flags]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
-        raise unittest.SkipTest(f"cannot build {name} ({' '.join(flags)}): {result.stderr[-200:]}")
+        raise AssertionError(f"cannot build {name} ({' '.join(flags)}); is a package missing "
+                             f"(script/bootstrap test)? {result.stderr[-1000:]}")
     return path
 
 
@@ -138,9 +139,11 @@ def prepare(mete, compilers):
     global METE, LIBRARY, FOLDER
     FOLDER = os.path.realpath(tempfile.mkdtemp(prefix="mete_run_test_"))
     os.chmod(FOLDER, 0o755)
-    COMPILERS.extend(each for each in compilers if shutil.which(each))
-    if not COMPILERS:
-        sys.exit(f"none of the compilers {', '.join(compilers)} is here; name one with --cc")
+    for each in compilers:
+        if not shutil.which(each):
+            sys.exit(f"{each} is not installed; remedy: script/bootstrap test, or name compilers "
+                     "with --cc")
+    COMPILERS.extend(compilers)
     for folder in ("bin", "lib"):
         os.mkdir(os.path.join(FOLDER, folder))
     METE = shutil.copy(mete, os.path.join(FOLDER, "bin", "mete"))
