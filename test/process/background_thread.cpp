@@ -42,8 +42,7 @@ volatile pid_t handler_thread = 0;
 void idle_process_shrinks() {
   std::size_t before = resident_bytes();
   burst(300 * mib);
-  sleep_ms(1000);
-  CHECK_LE(resident_bytes(), before + 16 * mib);
+  CHECK_LE(await_resident(before + 16 * mib).resident, before + 16 * mib);
 }
 
 // A signal sent to the process must be handled by a thread of the program.
@@ -63,7 +62,7 @@ void signals_go_to_the_program() {
   sleep_ms(50);
   CHECK_EQ(signals, 0);
   pthread_sigmask(SIG_UNBLOCK, &blocked, nullptr);
-  sleep_ms(50);
+  CHECK(comes_true([] { return signals != 0; }));
   CHECK_EQ(signals, 1);
   CHECK_EQ(handler_thread, getpid());
 }

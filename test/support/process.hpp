@@ -65,6 +65,36 @@ inline std::size_t virtual_bytes() {
   return static_cast<std::size_t>(read_figure("/proc/self/status", "\nVmSize:")) * kib;
 }
 
+// How long a test waits for what another thread has to do. On a busy machine that takes as long as
+// it takes; a fixed pause before a check would test the machine.
+constexpr double longest_wait_s = 60;
+
+// Whether the condition holds, now or within `longest_wait_s`.
+template <class Condition>
+bool comes_true(Condition condition) {
+  const double end = seconds_now() + longest_wait_s;
+  while (!condition()) {
+    if (seconds_now() > end) {
+      return false;
+    }
+    sleep_ms(20);
+  }
+  return true;
+}
+
+struct shrunk {
+  std::size_t resident; // bytes
+  double seconds;       // that it took
+};
+
+// Waits until at most `bytes` are resident; what is resident then, or after `longest_wait_s`.
+inline shrunk await_resident(std::size_t bytes) {
+  const double begin = seconds_now();
+  std::size_t now = 0;
+  (void)comes_true([&] { return (now = resident_bytes()) <= bytes; });
+  return {now, seconds_now() - begin};
+}
+
 inline long long thread_count() {
   return read_figure("/proc/self/status", "\nThreads:");
 }
