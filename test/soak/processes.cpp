@@ -306,15 +306,19 @@ int run_alone() {
   action.sa_handler = fork_in_handler;
   action.sa_flags = SA_RESTART;
   sigaction(SIGALRM, &action, nullptr);
-  const itimerval every{{0, 500}, {0, 500}};
-  setitimer(ITIMER_REAL, &every, nullptr);
   holder blocks;
   const double end = seconds_now() + 2;
   while (seconds_now() < end) {
+    // One signal in each round: by the clock, they would leave no time for anything else where a
+    // fork takes longer than their interval.
+    const itimerval once{{0, 0}, {0, static_cast<suseconds_t>(1 + random.below(300))}};
+    setitimer(ITIMER_REAL, &once, nullptr);
     for (int times = 0; times < 100; ++times) {
       blocks.step(random, true);
     }
   }
+  const itimerval never{};
+  setitimer(ITIMER_REAL, &never, nullptr);
   blocks.free_all();
   return 0;
 }

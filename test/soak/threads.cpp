@@ -154,36 +154,72 @@ private:
   std::atomic<int> detached_{0};
 };
 
+// Where mete is the allocator, by what dlsym() finds of its interface.
+struct heap_functions {
+  decltype(&mete_heap_create) create = find<mete_heap*() noexcept>("create");
+  decltype(&mete_heap_destroy) destroy = find<void(mete_heap*) noexcept>("destroy");
+  decltype(&mete_heap_malloc) allocate = find<void*(mete_heap*, std::size_t) noexcept>("malloc");
+  decltype(&mete_heap_realloc) resize =
+      find<void*(mete_heap*, void*, std::size_t) noexcept>("realloc");
+
+private:
+  template <class Function>
+  static Function* find(const char* name) {
+    char whole[64];
+    snprintf(whole, sizeof whole, "mete_heap_%s", name);
+    return find_function<Function>(whole);
+  }
+};
+
 class heaps_actor final : public actor {
 public:
-  heaps_actor(std::uint64_t seed, decltype(&mete_heap_create) create,
-              decltype(&mete_heap_destroy) destroy, decltype(&mete_heap_malloc) allocate)
-      : actor("heaps", seed), create_(create), destroy_(destroy), allocate_(allocate) {}
+  heaps_actor(std::uint64_t seed, const heap_functions& functions)
+      : actor("heaps", seed), functions_(functions) {}
 
   void step() override {
-    mete_heap* heap = create_();
+    mete_heap* heap = functions_.create();
     if (heap == nullptr) {
       return;
     }
     for (std::size_t times = random.below(300); times > 0; --times) {
-      const std::size_t size = random.size_between(0, random.below(50) == 0 ? 22 : 13);
-      void* block = allocate_(heap, size);
+      const std::size_t size = size_of_one();
+      auto* block = static_cast<unsigned char*>(functions_.allocate(heap, size));
       if (block != nullptr) {
-        std::memset(block, 1, size);
-        if (random.below(3) == 0) {
-          free(block);
-        } else if (random.below(5) == 0) {
-          (void)!realloc(block, random.size_between(0, 18));
-        }
+        std::memset(block, 7, size);
+        use(heap, block, size);
       }
     }
-    destroy_(heap);
+    functions_.destroy(heap); // and what was left in it
   }
 
 private:
-  decltype(&mete_heap_create) create_;
-  decltype(&mete_heap_destroy) destroy_;
-  decltype(&mete_heap_malloc) allocate_;
+  std::size_t size_of_one() { return random.size_between(0, random.below(50) == 0 ? 22 : 13); }
+
+  void use(mete_heap* heap, unsigned char* block, std::size_t size) {
+    const std::size_t other = size_of_one();
+    switch (random.below(4)) {
+    case 0:
+      CHECK(all_bytes_are(block, size, 7));
+      free(block);
+      break;
+    case 1: {
+      auto* moved = static_cast<unsigned char*>(functions_.resize(heap, block, other));
+      CHECK(all_bytes_are(moved == nullptr ? block : moved, std::min(size, other), 7));
+      break;
+    }
+    case 2: {
+      // Where it is then is not said, so that it has to be freed.
+      auto* moved = static_cast<unsigned char*>(realloc(block, other));
+      CHECK(all_bytes_are(moved == nullptr ? block : moved, std::min(size, other), 7));
+      free(moved);
+      break;
+    }
+    default:
+      break;
+    }
+  }
+
+  heap_functions functions_;
 };
 
 } // namespace
@@ -197,10 +233,8 @@ actor* make_threads_actor(std::uint64_t seed) {
 }
 
 actor* make_heaps_actor(std::uint64_t seed) {
-  auto* create = find_function<mete_heap*() noexcept>("mete_heap_create");
-  auto* destroy = find_function<void(mete_heap*) noexcept>("mete_heap_destroy");
-  auto* allocate = find_function<void*(mete_heap*, std::size_t) noexcept>("mete_heap_malloc");
-  return create != nullptr ? new heaps_actor(seed, create, destroy, allocate) : nullptr;
+  const heap_functions functions;
+  return functions.create != nullptr ? new heaps_actor(seed, functions) : nullptr;
 }
 
 } // namespace soak
