@@ -6,7 +6,7 @@
 
 Every actor and every child that lives on has a line in a table in shared memory (soak.hpp). A line
 that stands still for a minute is a hang: all stacks of all processes are printed, by gdb, and the
-soak has failed. It has also failed if it ends in any other way than by "ok", or if memory that stays
+soak has failed. So are those of a process that crashes. It has also failed if it ends in any other way than by "ok", or if memory that stays
 resident at quiet moments grows from one part of the run to the next.
 
 SPDX-License-Identifier: MIT
@@ -28,7 +28,7 @@ HEADER = struct.Struct("<8Q")
 PLACE = struct.Struct("<ii32sQ")
 PLACES = 250
 TABLE_BYTES = HEADER.size + PLACES * PLACE.size
-COUNTS = ("quiet", "resident", "refused", "forks", "plugins", "threads", "signals", "reserved")
+COUNTS = ("quiet", "resident", "refused", "forks", "plugins", "threads", "signals", "crashed")
 MIB = 1 << 20
 
 
@@ -175,6 +175,11 @@ class Soak:
         while self.process.poll() is None:
             time.sleep(0.5)
             still = self.look()
+            crashed = self.table.counts()["crashed"]
+            if crashed:
+                say(f"CRASHED: process {crashed}")
+                show_stacks([crashed])
+                return "a process crashed"
             if self.elapsed() > self.arguments.seconds + 2 * self.arguments.stall + 60:
                 still = still or [("", self.process.pid, "the whole, which has to end by now")]
             if still:

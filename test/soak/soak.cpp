@@ -272,6 +272,9 @@ int main(int count, char** arguments) {
   soak::map_table(chosen.table);
   printf("seed %llu\n", static_cast<unsigned long long>(chosen.seed));
   soak::handle_signals();
+  if (chosen.table != nullptr) {
+    soak::handle_crashes();
+  }
   soak::soak_for(chosen);
   puts("ok");
 }

@@ -33,7 +33,7 @@ struct table {
   std::atomic<std::uint64_t> plugins;
   std::atomic<std::uint64_t> threads;
   std::atomic<std::uint64_t> signals;
-  std::atomic<std::uint64_t> reserved;
+  std::atomic<std::uint64_t> crashed; // the process that run.py has to look at before it is ended
   place places[place_count];
 };
 static_assert(sizeof(place) == 48 && sizeof(table) == 64 + 48 * table::place_count);
@@ -124,6 +124,7 @@ actor* make_limits_actor(std::uint64_t seed);
 actor* make_signals_actor(std::uint64_t seed, actor* const* targets, std::size_t count);
 
 void handle_signals();
+void handle_crashes(); // where run.py watches
 // Programs that the soak starts itself as: one that allocates a little, and one with a single
 // thread that forks in a signal handler.
 int run_leaf();

@@ -80,6 +80,14 @@ void make_a_process(int) {
   errno = saved;
 }
 
+// A process that crashes stays as it is until run.py has shown its stacks, and ends it.
+void stay_for_the_debugger(int) {
+  progress->crashed = static_cast<std::uint64_t>(getpid());
+  for (;;) {
+    pause();
+  }
+}
+
 class signals_actor final : public actor {
 public:
   signals_actor(std::uint64_t seed, actor* const* targets, std::size_t count)
@@ -104,6 +112,14 @@ private:
 };
 
 } // namespace
+
+void handle_crashes() {
+  struct sigaction action {};
+  action.sa_handler = stay_for_the_debugger;
+  for (const int each : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) {
+    sigaction(each, &action, nullptr);
+  }
+}
 
 void handle_signals() {
   struct sigaction action {};
