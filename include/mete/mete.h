@@ -57,7 +57,8 @@ METE_API mete_heap* mete_heap_create(void) METE_NOEXCEPT;
 METE_API void mete_heap_destroy(mete_heap* heap) METE_NOEXCEPT;
 
 /* As malloc, calloc, aligned_alloc and realloc, but in `heap`; the same errors. The block given
- * to mete_heap_realloc must be NULL or of `heap`. */
+ * to mete_heap_realloc must be NULL or of `heap`. Plain realloc() may be used as well: a block of
+ * a heap stays in its heap, however often and by whichever function it is resized. */
 METE_API void* mete_heap_malloc(mete_heap* heap, size_t size) METE_NOEXCEPT;
 METE_API void* mete_heap_calloc(mete_heap* heap, size_t count, size_t size) METE_NOEXCEPT;
 METE_API void* mete_heap_aligned_alloc(mete_heap* heap, size_t alignment,

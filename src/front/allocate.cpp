@@ -277,10 +277,11 @@ bool worth_keeping(std::size_t usable, std::size_t size) {
   return size <= usable && size >= usable - usable / 4;
 }
 
-void* move_block(void* block, std::size_t usable, std::size_t size) {
+// `home`: the explicit heap in which the block stays; nullptr for blocks of malloc().
+void* move_block(mete_heap* home, void* block, std::size_t usable, std::size_t size) {
   const int saved_errno = errno;
-  void* moved = heap::map_for_growth(usable, size);
-  if (moved == nullptr)
+  void* moved = home == nullptr ? heap::map_for_growth(usable, size) : allocate_in(*home, size);
+  if (moved == nullptr && home == nullptr)
     moved = allocate(size);
   if (moved == nullptr) {
     if (size > usable)
@@ -328,7 +329,7 @@ void* reallocate_small(void* block, std::uint32_t tag, std::size_t size) {
   if (size <= heap::max_slab_block_bytes && size != 0 &&
       heap::size_classes[heap::class_of(size)].block_bytes == usable)
     return block;
-  return size > PTRDIFF_MAX ? out_of_memory() : move_block(block, usable, size);
+  return size > PTRDIFF_MAX ? out_of_memory() : move_block(home_of_small(tag), block, usable, size);
 }
 
 void* reallocate_big(void* block, std::size_t size) {
@@ -338,8 +339,13 @@ void* reallocate_big(void* block, std::size_t size) {
     return out_of_memory();
   if (worth_keeping(usable, size))
     return block;
+  mete_heap* const home = home_of_big(block, where);
   void* const resized = heap::resize_big(block, where, size);
-  return resized != nullptr ? resized : move_block(block, usable, size);
+  if (resized == nullptr)
+    return move_block(home, block, usable, size);
+  if (home != nullptr && resized != block)
+    note_moved_big(resized);
+  return resized;
 }
 
 } // namespace

@@ -85,7 +85,7 @@ void* take_big(mete_heap& home, std::size_t size, std::size_t alignment, bool& z
   return result.begin;
 }
 
-void* allocate_in(mete_heap& home, std::size_t alignment, std::size_t size, bool zero) {
+void* allocate_aligned_in(mete_heap& home, std::size_t alignment, std::size_t size, bool zero) {
   const std::size_t wanted = size == 0 ? 1 : size;
   const unsigned class_index = heap::aligned_class_of(wanted, alignment);
   bool zeroed = false;
@@ -110,6 +110,29 @@ void* allocate_in(mete_heap& home, std::size_t alignment, std::size_t size, bool
 }
 
 } // namespace
+
+mete_heap* home_of_small(std::uint32_t tag) {
+  // The slab cannot change its owner meanwhile: no other heap takes one over from a shared heap.
+  return (tag & heap::tag_shared) == 0
+             ? nullptr
+             : heap::heap_at((tag >> page::tag_owner_shift) - 1)->explicit_home;
+}
+
+mete_heap* home_of_big(const void* block, const page::location& where) {
+  if (keepers.load(std::memory_order_relaxed) == 0)
+    return nullptr;
+  const keeper* const kept = heap::keeper_of(block, where);
+  return kept == nullptr ? nullptr : kept->home;
+}
+
+void* allocate_in(mete_heap& home, std::size_t size) {
+  return allocate_aligned_in(home, 1, size, false);
+}
+
+void note_moved_big(void* moved) {
+  // Only the block's owner writes this, and a heap is destroyed after the last use of its blocks.
+  heap::keeper_of(moved, page::locate(moved))->block = moved;
+}
 
 void forget_big(void* block, const page::location& where) {
   if (keepers.load(std::memory_order_relaxed) == 0 || heap::big_bytes(block, where) == 0)
@@ -136,8 +159,11 @@ extern "C" {
 mete_heap* mete_heap_create() noexcept {
   front::initialise();
   if (void* const memory = page::allocate_metadata(sizeof(mete_heap)); memory != nullptr) {
-    if (heap::heap* const slabs = heap::create_shared_heap(); slabs != nullptr)
-      return new (memory) mete_heap{*slabs};
+    if (heap::heap* const slabs = heap::create_shared_heap(); slabs != nullptr) {
+      auto* const home = new (memory) mete_heap{*slabs};
+      slabs->explicit_home = home;
+      return home;
+    }
     page::release_metadata(memory, sizeof(mete_heap));
   }
   errno = ENOMEM;
@@ -152,6 +178,7 @@ void mete_heap_destroy(mete_heap* home) noexcept {
   bool purging = false;
   {
     lock_guard guard(*slabs.shared_lock);
+    slabs.explicit_home = nullptr;
     purging = slabs.purging.load(std::memory_order_relaxed);
     if (purging)
       slabs.doomed = true;
@@ -171,7 +198,7 @@ void mete_heap_destroy(mete_heap* home) noexcept {
 }
 
 void* mete_heap_malloc(mete_heap* home, std::size_t size) noexcept {
-  return front::allocate_in(*home, 1, size, false);
+  return front::allocate_aligned_in(*home, 1, size, false);
 }
 
 void* mete_heap_calloc(mete_heap* home, std::size_t count, std::size_t size) noexcept {
@@ -180,7 +207,7 @@ void* mete_heap_calloc(mete_heap* home, std::size_t count, std::size_t size) noe
     errno = ENOMEM;
     return nullptr;
   }
-  return front::allocate_in(*home, 1, bytes, true);
+  return front::allocate_aligned_in(*home, 1, bytes, true);
 }
 
 void* mete_heap_aligned_alloc(mete_heap* home, std::size_t alignment, std::size_t size) noexcept {
@@ -188,21 +215,13 @@ void* mete_heap_aligned_alloc(mete_heap* home, std::size_t alignment, std::size_
     errno = EINVAL;
     return nullptr;
   }
-  return front::allocate_in(*home, alignment, size, false);
+  return front::allocate_aligned_in(*home, alignment, size, false);
 }
 
 void* mete_heap_realloc(mete_heap* home, void* block, std::size_t size) noexcept {
   if (block == nullptr)
     return mete_heap_malloc(home, size);
-  const std::size_t usable = front::usable_size(block);
-  if (size <= usable && size >= usable / 2)
-    return block;
-  void* const moved = mete_heap_malloc(home, size);
-  if (moved == nullptr)
-    return nullptr;
-  std::memcpy(moved, block, usable < size ? usable : size);
-  front::deallocate(block);
-  return moved;
+  return front::reallocate(block, size); // which leaves every block in its heap
 }
 
 void mete_heap_free(mete_heap*, void* block) noexcept {

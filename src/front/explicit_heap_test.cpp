@@ -26,6 +26,10 @@ namespace {
 // One of each kind: in slabs, medium, large, with a mapping of its own.
 constexpr std::size_t sizes[] = {1, 24, 1000, 32 * KiB, 33 * KiB, 1 * MiB, 3 * MiB, 40 * MiB};
 
+// Those, and their neighbours: what realloc() can do in place, by moving pages, or by copying.
+constexpr std::size_t resized_sizes[] = {1,         100,     3000,     32 * KiB, 50 * KiB,
+                                         900 * KiB, 3 * MiB, 20 * MiB, 40 * MiB, 100 * MiB};
+
 class explicit_heap_test : public testing::Test {
 protected:
   explicit_heap_test() {
@@ -50,6 +54,20 @@ protected:
   }
   static bool intact(const test::block& block) {
     return test::pattern(block).first_difference(block.address, block.size) == block.size;
+  }
+
+  // The same for blocks that are too large to be filled: a piece at either end.
+  static constexpr std::size_t piece = 4096;
+  test::block ends_filled(void* address, std::size_t size) {
+    const test::block block{static_cast<unsigned char*>(address), size, ++serial};
+    test::pattern(block).fill(block.address, std::min(size, piece));
+    if (size > piece)
+      test::pattern(block).fill(block.address + size - piece, piece);
+    return block;
+  }
+  static bool kept_its_beginning(const test::block& before, unsigned char* now, std::size_t size) {
+    const std::size_t kept = std::min({before.size, size, piece});
+    return test::pattern(before).first_difference(now, kept) == kept;
   }
 
   std::size_t live_before = 0;
@@ -166,6 +184,45 @@ TEST_F(explicit_heap_test, realloc_keeps_contents_and_stays_in_the_heap) {
     size = wanted;
   }
   mete_heap_destroy(home); // and with it the block, wherever it moved
+}
+
+// Whatever kind a block is of and becomes, plain realloc() and mete_heap_realloc() leave it in its
+// heap. The fixture sees that nothing is left after the heap, and that nothing else is missing.
+TEST_F(explicit_heap_test, a_resized_block_of_any_kind_dies_with_its_heap) {
+  for (const std::size_t alignment : {std::size_t{16}, std::size_t{4096}, 1 * MiB})
+    for (const std::size_t from : resized_sizes)
+      for (const std::size_t to : resized_sizes)
+        for (const bool plain : {false, true}) {
+          mete_heap* const home = mete_heap_create();
+          void* const address = mete_heap_aligned_alloc(home, alignment, from);
+          ASSERT_NE(address, nullptr);
+          const test::block before = ends_filled(address, from);
+          auto* const resized = static_cast<unsigned char*>(
+              plain ? reallocate(address, to) : mete_heap_realloc(home, address, to));
+          ASSERT_NE(resized, nullptr);
+          ASSERT_TRUE(kept_its_beginning(before, resized, to)) << from << " to " << to;
+          ends_filled(resized, to);
+          mete_heap_destroy(home);
+          ASSERT_EQ(live_bytes(), live_before) << from << " to " << to << (plain ? ", plain" : "");
+        }
+}
+
+TEST_F(explicit_heap_test, a_resized_block_can_be_freed_and_resized_again) {
+  mete_heap* const home = mete_heap_create();
+  const std::size_t empty = live_bytes();
+  for (const std::size_t from : resized_sizes)
+    for (const std::size_t to : resized_sizes) {
+      void* block = mete_heap_malloc(home, from);
+      for (const std::size_t size : {to, from, to}) {
+        block = reallocate(block, size);
+        ASSERT_NE(block, nullptr);
+        ASSERT_GE(mete_malloc_usable_size(block), size);
+        ends_filled(block, size);
+      }
+      deallocate(block);
+    }
+  EXPECT_EQ(live_bytes(), empty);
+  mete_heap_destroy(home);
 }
 
 TEST_F(explicit_heap_test, it_can_be_destroyed_when_others_have_freed_its_blocks) {

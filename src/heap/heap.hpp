@@ -27,6 +27,8 @@
 #include "heap/slab.hpp"
 #include "heap/thread_cache.hpp"
 
+struct mete_heap;
+
 namespace mete::heap {
 
 // Where a thread's cache keeps one class's pointers; managed by heap/cache.hpp.
@@ -171,6 +173,7 @@ public:
   std::uint32_t operations_at_round = 0;    // maintenance lock: as decay saw it last,
   std::uint8_t quiet_rounds = 0;            // and in how many rounds nothing happened
   ranked_lock* const shared_lock = nullptr; // what serialises a shared heap's users
+  mete_heap* explicit_home = nullptr;       // whose slabs these are (front/explicit_heap.cpp)
   std::atomic<bool> purging{false};         // claimed pages are being purged: slabs must stay
   bool doomed = false;     // destroyed while `purging`: whoever purges has to see to the rest
   slab_sweep decay_sweep;  // of the decay round,

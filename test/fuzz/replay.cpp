@@ -150,7 +150,7 @@ private:
       return;
     }
     const live_block old = model_.remove(index % model_.count());
-    void* address = old.heap == nullptr
+    void* address = old.heap == nullptr || index % 2 == 0 // either leaves the block in its heap
                         ? core::reallocate(old.address, size)
                         : mete_heap_realloc(static_cast<mete_heap*>(old.heap), old.address, size);
     if (address == nullptr) {

@@ -116,6 +116,32 @@ void realloc_stays_in_its_heap() {
   mete.heap_destroy(kept);
 }
 
+// A block that realloc() moves to another place or kind dies with its heap all the same, and what
+// lies at its former place since then does not.
+void resized_blocks_die_with_their_heap() {
+  const size_list sizes{100, 20 * kib, 200 * kib, 3 * mib, 40 * mib, 150 * mib};
+  const std::size_t mapped_before = virtual_bytes();
+  for (std::size_t from : sizes) {
+    for (std::size_t to : sizes) {
+      mete_heap* heap = mete.heap_create();
+      auto* block = static_cast<char*>(mete.heap_malloc(heap, from));
+      block[0] = 1;
+      block[from - 1] = 2;
+      block = static_cast<char*>(realloc(block, to));
+      CHECK(block != nullptr && block[0] == 1 && (to < from || block[from - 1] == 2));
+      block[to - 1] = 3;
+      void* stranger = malloc(from);
+      std::memset(stranger, 0x5a, from < mib ? from : mib);
+      mete.heap_destroy(heap);
+      CHECK(all_bytes_are(stranger, from < mib ? from : mib, 0x5a));
+      free(stranger);
+    }
+  }
+  mete.collect();
+  printf("mapped before %zu KiB, after %zu KiB\n", mapped_before / kib, virtual_bytes() / kib);
+  CHECK_LE(virtual_bytes(), mapped_before + 16 * mib);
+}
+
 void many_heaps_at_once() {
   static mete_heap* heaps[300];
   for (mete_heap*& heap : heaps) {
@@ -160,6 +186,7 @@ int main() {
   errors();
   destroy_gives_everything_back();
   realloc_stays_in_its_heap();
+  resized_blocks_die_with_their_heap();
   many_heaps_at_once();
   a_second_free_is_reported_at_once();
 }
