@@ -180,7 +180,7 @@ std::size_t decay_round(bool settle, std::size_t budget) {
     if (settle || !is_quiet(h))
       bytes += decay_heap(h, settle);
   });
-  return bytes + page::purge_runs_freed_before(os::coarse_now_ms() - decay_ms(), budget);
+  return bytes + page::purge_runs_idle_for(decay_ms(), budget);
 }
 
 // --- The background thread --------------------------------------------------------------------

@@ -117,11 +117,12 @@ std::size_t dirty_unit_bytes() {
   return dirty_units_total.load(std::memory_order_relaxed);
 }
 
-std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t budget) {
+std::size_t purge_runs_idle_for(std::uint32_t wait_ms, std::size_t budget) {
+  const std::uint32_t now_ms = os::coarse_now_ms();
   return purge_all_levels(
       budget,
       [=](run_allocator& runs, std::uint32_t most, span& taken) {
-        return runs.begin_purge(freed_before_ms, most, taken);
+        return runs.begin_purge(now_ms, wait_ms, most, taken);
       },
       [] { return false; });
 }

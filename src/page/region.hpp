@@ -139,10 +139,10 @@ void note_purged_in_slabs(std::ptrdiff_t more);
 std::size_t dirty_bytes();
 std::size_t dirty_unit_bytes(); // of that, in runs of units
 
-// Purges free runs that were freed at or before `freed_before_ms`, oldest first, until the
-// budget is spent, in which a call counts as at least 32 KiB; the calls to the OS are made without
-// the lock. Returns the bytes purged.
-std::size_t purge_runs_freed_before(std::uint32_t freed_before_ms, std::size_t budget);
+// Purges free runs that were freed `wait_ms` ago or earlier, oldest first, until the budget is
+// spent, in which a call counts as at least 32 KiB; the calls to the OS are made without the lock.
+// Returns the bytes purged.
+std::size_t purge_runs_idle_for(std::uint32_t wait_ms, std::size_t budget);
 // The oldest free runs, whatever their age, until at most `limit` dirty bytes are left.
 std::size_t purge_runs_above(std::size_t limit, std::size_t budget = SIZE_MAX);
 

@@ -93,11 +93,10 @@ TEST_F(region_test, purging_spares_the_young_and_leaves_zeroes) {
   EXPECT_EQ(dirty_bytes(), 0u);
   const grant run = allocate_units(4, some_tag, nullptr);
   std::memset(run.begin, 1, 4 * unit_bytes);
-  const std::uint32_t before_ms = os::coarse_now_ms() - 1;
   release_units(run.begin, 4);
-  EXPECT_EQ(purge_runs_freed_before(before_ms, SIZE_MAX), 0u);
+  EXPECT_EQ(purge_runs_idle_for(60'000, SIZE_MAX), 0u);
   EXPECT_EQ(dirty_bytes(), 4 * unit_bytes);
-  EXPECT_EQ(purge_runs_freed_before(os::coarse_now_ms(), SIZE_MAX), 4 * unit_bytes);
+  EXPECT_EQ(purge_runs_idle_for(0, SIZE_MAX), 4 * unit_bytes);
   EXPECT_EQ(dirty_bytes(), 0u);
   EXPECT_TRUE(holds_only(run.begin, 4 * unit_bytes, 0));
 }

@@ -24,8 +24,22 @@ void for_each_word(span bits, Visit visit) {
   }
 }
 
+// The clock's milliseconds wrap after 49.7 days, and a small dirty run may wait for longer than
+// that. So nothing is concluded from the sign of a difference: a run is young, or comes before
+// another, if the difference is as small as it can be then, and otherwise old. At worst a run
+// of 49.7 days seems new once more.
+
+// The clock is read before the lock is taken, so a run may seem to be freed later than now. If it is
+// by more than this, it is purged too early, which does no harm.
+constexpr std::uint32_t clock_slack_ms = 1000;
+
+bool is_younger(std::uint32_t freed_ms, std::uint32_t now_ms, std::uint32_t wait_ms) {
+  const std::uint32_t age_ms = now_ms - freed_ms;
+  return age_ms < wait_ms || age_ms > UINT32_MAX - clock_slack_ms;
+}
+
 bool before(std::uint32_t a, std::uint32_t b) {
-  return static_cast<std::int32_t>(a - b) < 0;
+  return b - a - 1 < clock_slack_ms;
 }
 
 } // namespace
@@ -287,8 +301,9 @@ void run_allocator::shrink(std::uint32_t first, std::uint32_t kept) {
   write_entries({first + kept, count - kept}, run_state::used, run_state::occupied);
 }
 
-bool run_allocator::begin_purge(std::uint32_t freed_before_ms, std::uint32_t most, span& taken) {
-  if (oldest_ == no_granule || before(freed_before_ms, entries_[oldest_].freed_ms))
+bool run_allocator::begin_purge(std::uint32_t now_ms, std::uint32_t wait_ms, std::uint32_t most,
+                                span& taken) {
+  if (oldest_ == no_granule || is_younger(entries_[oldest_].freed_ms, now_ms, wait_ms))
     return false;
   return begin_purge_any(most, taken);
 }

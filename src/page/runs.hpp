@@ -79,6 +79,7 @@ public:
 
   // Frees granules that were allocated (a whole run, or the tail of one after shrink()); their
   // pages may hold memory from now on. Returns the free run that came of it.
+  // All times are of a clock that may wrap: runs are purged in due course whatever their age.
   span release(span freed, std::uint32_t now_ms);
 
   // Adds granules to the range, or returns such as were taken; their dirty bits say what they are.
@@ -102,10 +103,10 @@ public:
   // Splits a used run: the first `kept` granules stay, the caller releases the rest.
   void shrink(std::uint32_t first, std::uint32_t kept);
 
-  // What is dirty of the free run that was freed first, if it was before `freed_before_ms`, but at
-  // most `most` granules from the first dirty one to the last, is marked occupied, its dirty bits
-  // intact; the caller purges it outside the lock, then calls finish_purge().
-  bool begin_purge(std::uint32_t freed_before_ms, std::uint32_t most, span& taken);
+  // What is dirty of the free run that was freed first, if it has waited for `wait_ms` by now, but
+  // at most `most` granules from the first dirty one to the last, is marked occupied, its dirty
+  // bits intact; the caller purges it outside the lock, then calls finish_purge().
+  bool begin_purge(std::uint32_t now_ms, std::uint32_t wait_ms, std::uint32_t most, span& taken);
   // Any dirty run whatever its age.
   bool begin_purge_any(std::uint32_t most, span& taken);
   // Returns the free run that came of it.

@@ -67,14 +67,63 @@ TEST_F(runs_test, purging_makes_a_run_clean_again) {
   ASSERT_TRUE(runs.allocate(8, 1, grant));
   runs.release({grant.first, 8}, 10);
   span taken{};
-  EXPECT_FALSE(runs.begin_purge(9, 64, taken)) << "too young";
-  ASSERT_TRUE(runs.begin_purge(10, 64, taken));
+  EXPECT_FALSE(runs.begin_purge(10, 1, 64, taken)) << "too young";
+  ASSERT_TRUE(runs.begin_purge(10, 0, 64, taken));
   EXPECT_EQ(taken.count, 8u) << "the dirty part alone";
   runs.finish_purge(taken, true, 11);
   EXPECT_EQ(runs.dirty_granules(), 0u);
-  EXPECT_FALSE(runs.begin_purge(1000, 64, taken));
+  EXPECT_FALSE(runs.begin_purge(1000, 0, 64, taken));
   ASSERT_TRUE(runs.allocate(8, 1, grant));
   EXPECT_TRUE(grant.zeroed);
+}
+
+// The clock has 32 bits of milliseconds. A run that nobody purged must not keep younger ones from
+// being purged, nor stay for ever itself, however long ago it was freed.
+TEST_F(runs_test, runs_of_any_age_are_purged_in_due_course) {
+  constexpr std::uint32_t decay_ms = 300;
+  for (const double days :
+       {0.001, 1.0, 24.8, 24.9, 40.0, 49.7, 49.71, 49.8, 60.0, 74.6, 99.5, 1000.0})
+    for (const std::uint32_t start_ms : {0u, 1u << 31, UINT32_MAX - 100}) {
+      start(256);
+      run_grant old{}, recent{}, separator{};
+      ASSERT_TRUE(runs.allocate(8, 1, old) && runs.allocate(1, 1, separator));
+      ASSERT_TRUE(runs.allocate(5, 1, recent) && runs.allocate(1, 1, separator));
+      runs.release({old.first, 8}, start_ms);
+      const auto now_ms =
+          start_ms + static_cast<std::uint32_t>(static_cast<std::uint64_t>(days * 86'400'000));
+      runs.release({recent.first, 5}, now_ms);
+      span taken{};
+      std::uint32_t purged = 0;
+      while (runs.begin_purge(now_ms, decay_ms, 3, taken)) {
+        purged += taken.count;
+        runs.finish_purge(taken, true, now_ms);
+      }
+      EXPECT_EQ(purged, 8u) << days << " days: only the old one, in pieces";
+      while (runs.begin_purge(now_ms + decay_ms, decay_ms, 3, taken))
+        runs.finish_purge(taken, true, now_ms + decay_ms);
+      EXPECT_EQ(runs.dirty_granules(), 0u) << days << " days";
+      runs.check_invariants(0, 256);
+    }
+}
+
+// The order of the list is that of the frees, also over the moments at which the clock wraps.
+TEST_F(runs_test, the_order_of_age_survives_the_wrapping_of_the_clock) {
+  start(4096);
+  std::vector<run_grant> freed(30);
+  run_grant separator{};
+  for (run_grant& each : freed)
+    ASSERT_TRUE(runs.allocate(4, 1, each) && runs.allocate(1, 1, separator));
+  std::uint64_t now_ms = 0;
+  for (const run_grant& each : freed) {
+    runs.release({each.first, 4}, static_cast<std::uint32_t>(now_ms));
+    now_ms += std::uint64_t{2} * 86'400'000 + 12345; // two months in all
+  }
+  for (const run_grant& each : freed) {
+    span taken{};
+    ASSERT_TRUE(runs.begin_purge_any(64, taken));
+    EXPECT_EQ(taken.first, each.first);
+    runs.finish_purge(taken, true, static_cast<std::uint32_t>(now_ms));
+  }
 }
 
 TEST_F(runs_test, a_run_whose_purge_failed_stays_dirty) {
@@ -83,7 +132,7 @@ TEST_F(runs_test, a_run_whose_purge_failed_stays_dirty) {
   ASSERT_TRUE(runs.allocate(8, 1, grant));
   runs.release({grant.first, 8}, 10);
   span taken{};
-  ASSERT_TRUE(runs.begin_purge(10, 64, taken));
+  ASSERT_TRUE(runs.begin_purge(10, 0, 64, taken));
   runs.finish_purge(taken, false, 11);
   EXPECT_EQ(runs.dirty_granules(), 8u);
 }
@@ -109,7 +158,8 @@ TEST_F(runs_test, a_little_traffic_beside_it_does_not_keep_a_large_run_young) {
     runs.release({small.first, 5}, now);
   }
   span taken{};
-  EXPECT_TRUE(runs.begin_purge(50, 500, taken)) << "495 of 500 granules have been idle since 10";
+  EXPECT_TRUE(runs.begin_purge(100, 50, 500, taken))
+      << "495 of 500 granules have been idle since 10";
 }
 
 // Random operations; the model is who owns each granule and whether it is dirty while free.
@@ -171,7 +221,7 @@ TEST_F(runs_test, agrees_with_a_model) {
         }
       } else if (action == 8) {
         span taken{};
-        if (runs.begin_purge(step - random() % 100, 1 + random() % 100, taken)) {
+        if (runs.begin_purge(step, random() % 100, 1 + random() % 100, taken)) {
           purging.push_back({taken, -1});
           fill(taken, -1);
         }
