@@ -9,6 +9,7 @@
 #include "front/statistics.hpp"
 #include "front/thread.hpp"
 #include "heap/freed_mark.hpp"
+#include "heap/mapping.hpp"
 #include "mete/mete.h"
 #include "os/barrier.hpp"
 #include "os/memory.hpp"
@@ -80,6 +81,7 @@ void initialise() {
   os::initialise_memory();
   os::initialise_barriers();
   heap::initialise_freed_mark();
+  heap::remember_first_thread(&heap::this_thread);
   read_options();
   os::register_thread_exit(thread_exit);
   state.store(done, std::memory_order_release);

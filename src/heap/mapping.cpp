@@ -6,6 +6,7 @@
 #include "base/units.hpp"
 #include "os/memory.hpp"
 
+#include <atomic>
 #include <cstdint>
 
 namespace mete::heap {
@@ -55,7 +56,7 @@ struct table {
     const std::size_t old_capacity = capacity;
     entry* const old_entries = entries;
     const std::size_t wanted = capacity == 0 ? os::page_bytes / 32 : 2 * capacity;
-    char* const memory = os::map(align_up(wanted * sizeof(entry), os::page_bytes), os::page_bytes);
+    char* const memory = os::map_guarded(align_up(wanted * sizeof(entry), os::page_bytes));
     if (memory == nullptr)
       return false;
     entries = reinterpret_cast<entry*>(memory);
@@ -64,8 +65,8 @@ struct table {
       if (old_entries[at].begin != nullptr)
         insert(old_entries[at]);
     if (old_entries != nullptr)
-      os::release(reinterpret_cast<char*>(old_entries),
-                  align_up(old_capacity * sizeof(entry), os::page_bytes));
+      os::release_guarded(reinterpret_cast<char*>(old_entries),
+                          align_up(old_capacity * sizeof(entry), os::page_bytes));
     return true;
   }
 
@@ -85,10 +86,24 @@ struct table {
 };
 
 constinit table mappings;
+constinit std::atomic<const void*> first_thread{nullptr}; // until there is a guard below it
+
+void guard_first_thread() {
+  if (first_thread.load(std::memory_order_relaxed) == nullptr)
+    return;
+  if (const void* const state = first_thread.exchange(nullptr, std::memory_order_relaxed);
+      state != nullptr)
+    os::guard_from_below(state);
+}
 
 } // namespace
 
+void remember_first_thread(const void* state) {
+  first_thread.store(state, std::memory_order_relaxed);
+}
+
 char* allocate_mapping(std::size_t bytes, std::size_t alignment) {
+  guard_first_thread();
   const std::size_t rounded = align_up(bytes, os::page_bytes);
   char* const begin = os::map(rounded, alignment < os::page_bytes ? os::page_bytes : alignment);
   if (begin == nullptr)

@@ -28,6 +28,11 @@ char* resize_mapping(char* begin, std::size_t bytes);
 void* mapping_attachment(const void* begin);
 void attach_to_mapping(const void* begin, void* attachment);
 
+// The kernel may place a mapping right below the state of the program's first thread, which lies in
+// memory of the C library's. Its address, said once at the start, so that there is a guard in
+// between before the first mapping is made.
+void remember_first_thread(const void* state);
+
 struct mapping_usage {
   std::size_t count;
   std::size_t bytes;

@@ -7,6 +7,7 @@
 #include "base/units.hpp"
 
 #include <cerrno>
+#include <cstdint>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -54,28 +55,33 @@ char* map_anonymous(std::size_t bytes, int protection, int flags) {
   return begin == MAP_FAILED ? nullptr : static_cast<char*>(begin);
 }
 
-// Maps more than is wanted and gives the ends back, unless the first try happens to fit.
-char* map_aligned(std::size_t bytes, std::size_t alignment, int protection, int flags) {
-  char* begin = map_anonymous(bytes, protection, flags);
+// With `guard` bytes in front that belong to it. Maps more than is wanted and gives the ends back,
+// unless the first try happens to fit.
+char* map_aligned(std::size_t bytes, std::size_t alignment, std::size_t guard, int protection,
+                  int flags) {
+  char* begin = map_anonymous(guard + bytes, protection, flags);
   if (begin == nullptr)
     return nullptr;
-  if (align_up(begin, alignment) == begin)
-    return begin;
-  ::munmap(begin, bytes);
-  const std::size_t padded = bytes + alignment - page_bytes;
+  if (align_up(begin + guard, alignment) == begin + guard)
+    return begin + guard;
+  ::munmap(begin, guard + bytes);
+  const std::size_t padded = guard + bytes + alignment - page_bytes;
   if (padded < bytes)
     return nullptr;
   begin = map_anonymous(padded, protection, flags);
   if (begin == nullptr)
     return nullptr;
-  char* const aligned = align_up(begin, alignment);
-  if (aligned != begin)
-    ::munmap(begin, static_cast<std::size_t>(aligned - begin));
-  const std::size_t tail = static_cast<std::size_t>(begin + padded - (aligned + bytes));
+  char* const aligned = align_up(begin + guard, alignment);
+  const auto head = static_cast<std::size_t>(aligned - guard - begin);
+  if (head != 0)
+    ::munmap(begin, head);
+  const auto tail = static_cast<std::size_t>(begin + padded - (aligned + bytes));
   if (tail != 0)
     ::munmap(aligned + bytes, tail);
   return aligned;
 }
+
+constexpr int usable = PROT_READ | PROT_WRITE;
 
 } // namespace
 
@@ -88,22 +94,49 @@ void initialise_memory() {
   page_bytes = bytes;
 }
 
-char* reserve(std::size_t bytes, std::size_t alignment) {
-  preserve_errno guard;
+char* reserve(std::size_t bytes, std::size_t alignment, std::size_t guard) {
+  preserve_errno saved;
   if (injected_failure())
     return nullptr;
-  return map_aligned(bytes, alignment, PROT_NONE, MAP_NORESERVE);
+  char* const begin = map_aligned(bytes, alignment, guard, PROT_NONE, MAP_NORESERVE);
+  if (begin != nullptr)
+    ::madvise(begin - guard, guard + bytes, MADV_DONTDUMP);
+  return begin;
 }
 
-bool commit(char* begin, std::size_t bytes) {
-  preserve_errno guard;
+bool commit(char* begin, std::size_t bytes, std::size_t beyond) {
+  preserve_errno saved;
   if (injected_failure())
     return false;
-  return ::mprotect(begin, bytes, PROT_READ | PROT_WRITE) == 0;
+  if (::mprotect(begin, bytes, usable) == 0) {
+    ::madvise(begin, bytes, MADV_DODUMP);
+    return true;
+  }
+  if (errno != ENOMEM)
+    return false;
+  // Perhaps the process has as many mappings as it may, and these pages were one more until the
+  // second call. If all that is left is dumped, they join what comes before in one.
+  if (::madvise(begin, bytes + beyond, MADV_DODUMP) == 0 && ::mprotect(begin, bytes, usable) == 0)
+    return true;
+  ::madvise(begin, bytes + beyond, MADV_DONTDUMP);
+  return false;
+}
+
+bool commit_first(char* begin, std::size_t bytes) {
+  preserve_errno saved;
+  if (injected_failure())
+    return false;
+  return ::mmap(begin, bytes, usable, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+                0) != MAP_FAILED;
+}
+
+bool forbid(char* begin, std::size_t bytes) {
+  preserve_errno saved;
+  return !injected_failure() && ::mprotect(begin, bytes, PROT_NONE) == 0;
 }
 
 bool purge(char* begin, std::size_t bytes) {
-  preserve_errno guard;
+  preserve_errno saved;
   if (injected_failure())
     return false;
   injected_delay();
@@ -111,21 +144,52 @@ bool purge(char* begin, std::size_t bytes) {
 }
 
 char* map(std::size_t bytes, std::size_t alignment) {
-  preserve_errno guard;
+  preserve_errno saved;
   if (injected_failure())
     return nullptr;
-  return map_aligned(bytes, alignment, PROT_READ | PROT_WRITE, 0);
+  return map_aligned(bytes, alignment, 0, usable, 0);
+}
+
+char* map_guarded(std::size_t bytes) {
+  char* const begin = reserve(bytes + guard_bytes, page_bytes, guard_bytes);
+  if (begin == nullptr || commit_first(begin, bytes))
+    return begin;
+  (void)release(begin - guard_bytes, bytes + 2 * guard_bytes);
+  return nullptr;
+}
+
+void release_guarded(char* begin, std::size_t bytes) {
+  (void)release(begin - guard_bytes, bytes + 2 * guard_bytes);
+}
+
+void guard_from_below(const void* address) {
+  preserve_errno saved;
+  // How far the mapping reaches down can be found out by trying only. An older kernel takes the
+  // flag for none, and the address for a wish: then there is no guard.
+  constexpr unsigned tries = 32;
+  char* page = const_cast<char*>(static_cast<const char*>(address));
+  page -= reinterpret_cast<std::uintptr_t>(page) % page_bytes;
+  for (unsigned count = 0; count < tries; ++count) {
+    page -= page_bytes;
+    void* const placed =
+        ::mmap(page, page_bytes, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (placed == page)
+      return;
+    if (placed != MAP_FAILED)
+      ::munmap(placed, page_bytes);
+  }
 }
 
 bool release(char* begin, std::size_t bytes) {
-  preserve_errno guard;
+  preserve_errno saved;
   if (injected_failure())
     return false;
   return ::munmap(begin, bytes) == 0;
 }
 
 char* remap(char* begin, std::size_t old_bytes, std::size_t new_bytes) {
-  preserve_errno guard;
+  preserve_errno saved;
   if (injected_failure())
     return nullptr;
   void* const moved = ::mremap(begin, old_bytes, new_bytes, MREMAP_MAYMOVE);
@@ -133,7 +197,7 @@ char* remap(char* begin, std::size_t old_bytes, std::size_t new_bytes) {
 }
 
 void advise_huge_pages(char* begin, std::size_t bytes, huge_page_advice advice) {
-  preserve_errno guard;
+  preserve_errno saved;
   ::madvise(begin, bytes, advice == huge_page_advice::ask ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 

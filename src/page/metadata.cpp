@@ -30,16 +30,30 @@ struct arena {
 };
 constinit arena metadata;
 
-// A zeroed chunk. Where a limit on address space refuses a mapping, the region may have room, which
-// is reserved already. REQUIRES: the lock, which is let go for that, because of the lock order.
-char* map_chunk() {
-  if (char* const chunk = os::map(chunk_bytes, os::page_bytes); chunk != nullptr)
-    return chunk;
+// In the units of a region, with one more on either side that nobody may touch: a last resort,
+// where the reserved parts are used up and a limit on address space refuses mappings.
+char* chunk_between_guards() {
+  constexpr std::size_t units = chunk_bytes / unit_bytes;
+  const grant all = allocate_units(units + 2, tag_none, nullptr);
+  if (all.begin == nullptr)
+    return nullptr;
+  if (!os::forbid(all.begin, unit_bytes) ||
+      !os::forbid(all.begin + chunk_bytes + unit_bytes, unit_bytes)) {
+    release_units(all.begin, units + 2);
+    return nullptr;
+  }
+  return all.zeroed ? all.begin + unit_bytes
+                    : static_cast<char*>(std::memset(all.begin + unit_bytes, 0, chunk_bytes));
+}
+
+// A zeroed chunk with guards around it. REQUIRES: the lock, which is let go meanwhile, because of
+// the lock order.
+char* new_chunk() {
   unlock_guard unlocked(metadata.lock);
-  const grant units = allocate_units(chunk_bytes / unit_bytes, tag_none, nullptr);
-  if (units.begin != nullptr && !units.zeroed)
-    std::memset(units.begin, 0, chunk_bytes);
-  return units.begin;
+  char* chunk = extend_metadata(chunk_bytes);
+  if (chunk == nullptr)
+    chunk = os::map_guarded(chunk_bytes);
+  return chunk != nullptr ? chunk : chunk_between_guards();
 }
 
 } // namespace
@@ -53,15 +67,15 @@ void* allocate_metadata(std::size_t bytes) {
     metadata.used_bytes += rounded;
     return std::memset(static_cast<void*>(piece), 0, rounded);
   }
-  if (static_cast<std::size_t>(metadata.bump_end - metadata.bump) < rounded) {
-    char* const chunk = map_chunk();
+  while (static_cast<std::size_t>(metadata.bump_end - metadata.bump) < rounded) {
+    char* const chunk = new_chunk();
     if (chunk == nullptr)
       return nullptr;
     metadata.mapped_bytes += chunk_bytes;
-    // The kernel mostly places mappings side by side, downwards: then nothing of the last is lost.
-    if (chunk + chunk_bytes != metadata.bump)
-      metadata.bump_end = chunk + chunk_bytes;
-    metadata.bump = chunk;
+    // Mostly it follows the last one, of which nothing is lost then.
+    if (chunk != metadata.bump_end)
+      metadata.bump = chunk;
+    metadata.bump_end = chunk + chunk_bytes;
   }
   char* const memory = metadata.bump;
   metadata.bump += rounded;

@@ -1,9 +1,9 @@
 // The metadata arena: memory for descriptors, heaps and the arrays of thread caches.
 //
-// Bump allocation out of mapped chunks, and a free list per size in steps of a cache line. What is
-// freed is reused for the same size only and never given back: descriptors stay readable for
-// whoever still holds a pointer to one (page/region.hpp), and the total is bounded by the peak,
-// under 2 % of it.
+// Bump allocation out of chunks, which lie between guards behind a region's tables, and a free list
+// per size in steps of a cache line. What is freed is reused for the same size only and never given
+// back: descriptors stay readable for whoever still holds a pointer to one (page/region.hpp), and
+// the total is bounded by the peak, under 2 % of it.
 //
 // Thread safety: all functions may be called by any thread. Errors: nullptr when memory is out.
 //

@@ -4,9 +4,11 @@
 // the descriptor of what lives in it. Both arrays, the run entries and the dirty bits are reserved
 // in one piece with the region, behind it, and committed together with it, in large steps at the
 // frontier: few mappings, no commit charge for what is not used, and every table is a flat array.
+// Behind them lies a part of the metadata arena. Guards (growth.cpp) keep what overflows a block
+// away from all of it.
 //
 //   | units ........................ | tags | descriptors | unit entries | unit dirty bits |
-//                                    | page entries | page dirty bits |
+//                                    | page entries | page dirty bits | metadata |
 //
 // The first region is sized by the machine so that it is the only one. Where a limit on address
 // space refuses that, a smaller one is taken and more are added when it is full; `primary` is then
@@ -118,6 +120,10 @@ bool resize_pages(char* begin, std::size_t bytes);
 // A pointer that the owner of a live medium object may keep with it; nullptr at first.
 void* medium_attachment(const char* begin);
 void attach_to_medium(const char* begin, void* attachment);
+
+// Zeroed memory for the metadata arena, out of a region's reservation; what is asked for next
+// mostly follows it. Never given back. nullptr if there is no room, or the OS refuses.
+char* extend_metadata(std::size_t bytes);
 
 struct region_usage {
   std::size_t reserved_bytes;

@@ -1,5 +1,6 @@
 // Private to page/: the regions' state and its lock, shared by the files that reserve and commit
-// (region.cpp), divide units into pages (medium.cpp) and purge (purge.cpp).
+// (growth.cpp), hand out units (region.cpp), divide them into pages (medium.cpp) and purge
+// (purge.cpp).
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -18,7 +19,8 @@ struct region {
   std::atomic<std::size_t> committed_units{0};
   std::atomic<std::uint32_t>* tags = nullptr;
   std::atomic<void*>* descriptors = nullptr;
-  std::size_t table_bytes = 0; // committed
+  std::size_t table_bytes = 0;    // committed
+  std::size_t metadata_bytes = 0; // committed of its part of the metadata arena
   run_allocator units;
   run_allocator pages; // of the units tagged `medium`
 
@@ -49,6 +51,7 @@ private:
 };
 
 inline constexpr unsigned max_regions = 64;
+inline constexpr std::size_t max_region_bytes = 256 * GiB;
 extern constinit ranked_lock regions_lock;
 extern constinit region regions[max_regions];
 extern constinit std::atomic<unsigned> region_count;
@@ -61,6 +64,13 @@ inline std::uint32_t pages_per_unit() {
 region* find_region(const void* address);
 
 // All of the following REQUIRE the lock.
+
+// Reserves one more region, in which so many units fit; halves its size until the OS agrees.
+// nullptr if it does not.
+region* add_region(std::size_t needed_units);
+// Commits at least `needed` units, preferably more: an eighth of what there is, 1 to 64 MiB.
+bool grow(region& r, std::size_t needed);
+
 bool take_units(std::size_t units, region*& where, run_grant& taken);
 void tag_units(region& where, std::uint32_t first, std::size_t units, std::uint32_t tag,
                void* descriptor);

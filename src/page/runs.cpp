@@ -29,8 +29,8 @@ void for_each_word(span bits, Visit visit) {
 // another, if the difference is as small as it can be then, and otherwise old. At worst a run
 // of 49.7 days seems new once more.
 
-// The clock is read before the lock is taken, so a run may seem to be freed later than now. If it is
-// by more than this, it is purged too early, which does no harm.
+// The clock is read before the lock is taken, so a run may seem to be freed later than now. If it
+// is by more than this, it is purged too early, which does no harm.
 constexpr std::uint32_t clock_slack_ms = 1000;
 
 bool is_younger(std::uint32_t freed_ms, std::uint32_t now_ms, std::uint32_t wait_ms) {
