@@ -43,7 +43,7 @@ page::grant allocate_as(kind wanted, std::size_t size, std::size_t alignment) {
   case kind::medium:
     return page::allocate_pages(size, alignment);
   case kind::large:
-    return page::allocate_units(divide_up(size, unit_bytes), page::tag_large, nullptr);
+    return page::allocate_units(divide_up(size, unit_bytes), page::tag_large, nullptr, alignment);
   case kind::mapping:
     break;
   }
@@ -57,11 +57,11 @@ page::grant allocate_big(std::size_t size, std::size_t alignment) {
   kind wanted = size <= max_medium_bytes ? kind::medium
                 : size < threshold       ? kind::large
                                          : kind::mapping;
-  const bool fits_region = alignment <= unit_bytes;
-  if (!fits_region)
+  // Between blocks that are aligned more strongly a region would have gaps that nothing else fits.
+  if (alignment > huge_page_bytes)
     wanted = kind::mapping;
   page::grant result = allocate_as(wanted, size, alignment);
-  if (result.begin == nullptr && fits_region)
+  if (result.begin == nullptr)
     result = allocate_as(wanted == kind::mapping ? kind::large : kind::mapping, size, alignment);
   return result;
 }

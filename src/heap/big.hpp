@@ -5,6 +5,8 @@
 //                             grows in place where the neighbour is free
 //   mapping   beyond          a mapping of its own: grows by mremap without copying
 //
+// Alignment makes no difference up to that of a region, 2 MiB; beyond, a block is a mapping.
+//
 // If one kind is refused by the OS, the next one is tried: under a limit on address space a region
 // may still have room when no mapping can be made, and the other way round.
 //

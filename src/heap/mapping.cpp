@@ -5,6 +5,8 @@
 #include "base/lock.hpp"
 #include "base/units.hpp"
 #include "os/memory.hpp"
+#include "page/metadata.hpp"
+#include "page/region.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -86,13 +88,17 @@ struct table {
 };
 
 constinit table mappings;
-constinit std::atomic<const void*> first_thread{nullptr}; // until there is a guard below it
+constinit std::atomic<const void*> first_thread{nullptr};
+constinit std::atomic<bool> prepared{false};
 
-void guard_first_thread() {
-  if (first_thread.load(std::memory_order_relaxed) == nullptr)
+// Before the first mapping: from then on mappings may run out, and may be placed anywhere.
+[[gnu::noinline]] void prepare_for_mappings() {
+  if (prepared.exchange(true, std::memory_order_relaxed))
     return;
-  if (const void* const state = first_thread.exchange(nullptr, std::memory_order_relaxed);
-      state != nullptr)
+  page::prepare_first_region();
+  if (void* const piece = page::allocate_metadata(1); piece != nullptr)
+    page::release_metadata(piece, 1);
+  if (const void* const state = first_thread.load(std::memory_order_relaxed); state != nullptr)
     os::guard_from_below(state);
 }
 
@@ -103,7 +109,8 @@ void remember_first_thread(const void* state) {
 }
 
 char* allocate_mapping(std::size_t bytes, std::size_t alignment) {
-  guard_first_thread();
+  if (!prepared.load(std::memory_order_relaxed)) [[unlikely]]
+    prepare_for_mappings();
   const std::size_t rounded = align_up(bytes, os::page_bytes);
   char* const begin = os::map(rounded, alignment < os::page_bytes ? os::page_bytes : alignment);
   if (begin == nullptr)

@@ -116,10 +116,12 @@ bool reserve_region(region& r, std::size_t bytes) {
   r.descriptors = reinterpret_cast<std::atomic<void*>*>(at(descriptors));
   r.units.initialise(reinterpret_cast<run_entry*>(at(unit_entries)),
                      reinterpret_cast<std::uint64_t*>(at(unit_dirty)),
-                     static_cast<std::uint32_t>(units));
+                     static_cast<std::uint32_t>(units),
+                     reinterpret_cast<std::uintptr_t>(base) >> unit_shift);
   r.pages.initialise(reinterpret_cast<run_entry*>(at(page_entries)),
                      reinterpret_cast<std::uint64_t*>(at(page_dirty)),
-                     static_cast<std::uint32_t>(units) * pages_per_unit());
+                     static_cast<std::uint32_t>(units) * pages_per_unit(),
+                     reinterpret_cast<std::uintptr_t>(base) >> os::page_shift);
   return true;
 }
 
@@ -210,6 +212,14 @@ bool grow(region& r, std::size_t needed) {
   step = step < needed ? needed : step;
   step = step > left ? left : step;
   return commit_units(r, step) || (step > needed && commit_units(r, needed));
+}
+
+void prepare_first_region() {
+  lock_guard guard(regions_lock);
+  if (region_count.load(std::memory_order_relaxed) != 0)
+    return;
+  if (region* const first = add_region(1); first != nullptr)
+    (void)grow(*first, 1);
 }
 
 char* extend_metadata(std::size_t bytes) {

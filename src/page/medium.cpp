@@ -33,11 +33,12 @@ bool take_free_pages(std::uint32_t pages, std::uint32_t alignment, region*& wher
   return false;
 }
 
-// Moves units from the unit level to the page level, dirty where they may hold memory.
-bool borrow_units(std::size_t units) {
+// Moves units from the unit level to the page level, dirty where they may hold memory. `alignment`:
+// of the first one, in units.
+bool borrow_units(std::size_t units, std::size_t alignment) {
   region* where = nullptr;
   run_grant taken{};
-  if (!take_units(units, where, taken))
+  if (!take_units(units, alignment, where, taken))
     return false;
   tag_units(*where, taken.first, units, tag_medium, nullptr);
   where->units.split_into_granules({taken.first, static_cast<std::uint32_t>(units)});
@@ -89,14 +90,18 @@ void return_whole_units(region& where, std::uint32_t run_first, span part) {
 }
 
 grant allocate_pages(std::size_t bytes, std::size_t alignment) {
+  if (alignment >= max_region_bytes)
+    return {};
   const std::uint32_t pages = pages_for(bytes);
   const std::uint32_t alignment_pages = alignment <= os::page_bytes ? 1 : pages_for(alignment);
+  const std::size_t alignment_units = divide_up(alignment, unit_bytes);
   lock_guard guard(regions_lock);
   region* where = nullptr;
   run_grant taken{};
   if (!take_free_pages(pages, alignment_pages, where, taken)) {
     const std::size_t needed = divide_up(pages, pages_per_unit());
-    if (!(needed < borrowed_units && borrow_units(borrowed_units)) && !borrow_units(needed))
+    if (!(needed < borrowed_units && borrow_units(borrowed_units, alignment_units)) &&
+        !borrow_units(needed, alignment_units))
       return {};
     if (!take_free_pages(pages, alignment_pages, where, taken))
       return {};

@@ -27,33 +27,43 @@ bool in_some_region(region*& where, Attempt attempt) {
 }
 
 // What is dirty first, wherever it lies: to reuse memory that is there keeps the peak low.
-bool take_free_units(std::uint32_t units, region*& where, run_grant& taken) {
-  return in_some_region(where,
-                        [&](region& r) { return r.units.allocate_dirty(units, 1, taken); }) ||
+bool take_free_units(std::uint32_t units, std::uint32_t alignment, region*& where,
+                     run_grant& taken) {
+  return in_some_region(
+             where, [&](region& r) { return r.units.allocate_dirty(units, alignment, taken); }) ||
+         (alignment == 1 && in_some_region(where,
+                                           [&](region& r) {
+                                             return return_dirty_units(r, units) &&
+                                                    r.units.allocate(units, 1, taken);
+                                           })) ||
          in_some_region(where,
-                        [&](region& r) {
-                          return return_dirty_units(r, units) && r.units.allocate(units, 1, taken);
-                        }) ||
-         in_some_region(where, [&](region& r) { return r.units.allocate(units, 1, taken); });
+                        [&](region& r) { return r.units.allocate(units, alignment, taken); });
+}
+
+// Commits more units at the end of some region, or of a new one, in which so many fit.
+bool grow_some_region(std::size_t units, std::uint32_t alignment) {
+  for (unsigned index = 0; index < region_count.load(std::memory_order_relaxed); ++index) {
+    region& r = regions[index];
+    const std::size_t frontier = r.committed_units.load(std::memory_order_relaxed);
+    if (grow(r, r.units.first_aligned(frontier, alignment) + units - frontier))
+      return true;
+  }
+  // Its first unit is aligned to a huge page.
+  const std::size_t needed = alignment <= huge_page_bytes / unit_bytes ? units : units + alignment;
+  region* const added = needed < max_region_bytes / unit_bytes ? add_region(needed) : nullptr;
+  return added != nullptr && grow(*added, needed);
 }
 
 } // namespace
 
-bool take_units(std::size_t units, region*& where, run_grant& taken) {
-  if (units >= max_region_bytes / unit_bytes)
+bool take_units(std::size_t units, std::size_t alignment, region*& where, run_grant& taken) {
+  constexpr std::size_t most = max_region_bytes / unit_bytes;
+  if (units >= most || alignment >= most)
     return false;
   const auto count = static_cast<std::uint32_t>(units);
-  if (take_free_units(count, where, taken))
-    return true;
-  bool grown = false;
-  for (unsigned index = 0; index < region_count.load(std::memory_order_relaxed) && !grown; ++index)
-    grown = grow(regions[index], units);
-  if (!grown) {
-    region* const added = add_region(units);
-    if (added == nullptr || !grow(*added, units))
-      return false;
-  }
-  return take_free_units(count, where, taken);
+  const auto aligned_to = static_cast<std::uint32_t>(alignment);
+  return take_free_units(count, aligned_to, where, taken) ||
+         (grow_some_region(units, aligned_to) && take_free_units(count, aligned_to, where, taken));
 }
 
 void tag_units(region& where, std::uint32_t first, std::size_t units, std::uint32_t tag,
@@ -80,11 +90,12 @@ location locate_beyond_primary(const void* address) {
   return {&r->tags[unit], &r->descriptors[unit], r->unit_address(unit)};
 }
 
-grant allocate_units(std::size_t units, std::uint32_t tag, void* descriptor) {
+grant allocate_units(std::size_t units, std::uint32_t tag, void* descriptor,
+                     std::size_t alignment) {
   lock_guard guard(regions_lock);
   region* where = nullptr;
   run_grant taken{};
-  if (!take_units(units, where, taken))
+  if (!take_units(units, divide_up(alignment, unit_bytes), where, taken))
     return {};
   tag_units(*where, taken.first, tag == tag_large ? 1 : units, tag, descriptor);
   note_dirty_bytes();

@@ -92,9 +92,10 @@ struct grant {
   bool zeroed = false;
 };
 
-// `units` contiguous units, tagged `tag` (large: only the first), with the descriptor. O(bins), and
-// O(units) but for large.
-grant allocate_units(std::size_t units, std::uint32_t tag, void* descriptor);
+// `units` contiguous units, tagged `tag` (large: only the first), with the descriptor, aligned to
+// at least `alignment` bytes, a power of two. O(bins), and O(units) but for large.
+grant allocate_units(std::size_t units, std::uint32_t tag, void* descriptor,
+                     std::size_t alignment = 1);
 // Sets what allocate_units() set, for units the caller owns.
 void retag_units(char* begin, std::size_t units, std::uint32_t tag, void* descriptor);
 // The run goes back; its tags become tag_none. REQUIRES: a whole run.
@@ -107,7 +108,7 @@ std::size_t large_run_bytes(char* begin);
 // In place; false if the space behind is taken. REQUIRES: a live large run.
 bool resize_large_run(char* begin, std::size_t bytes);
 
-// A medium object: whole pages. REQUIRES: alignment is a power of two <= unit_bytes.
+// A medium object: whole pages. REQUIRES: alignment is a power of two.
 grant allocate_pages(std::size_t bytes, std::size_t alignment);
 // What lives at `begin`, a medium object's address: its size in bytes, or 0 if no live medium
 // object begins there.
@@ -120,6 +121,10 @@ bool resize_pages(char* begin, std::size_t bytes);
 // A pointer that the owner of a live medium object may keep with it; nullptr at first.
 void* medium_attachment(const char* begin);
 void attach_to_medium(const char* begin, void* attachment);
+
+// Reserves the first region and commits its beginnings, if there is none yet: for a process that
+// makes mappings only, so that the region is there when the kernel refuses more of them.
+void prepare_first_region();
 
 // Zeroed memory for the metadata arena, out of a region's reservation; what is asked for next
 // mostly follows it. Never given back. nullptr if there is no room, or the OS refuses.

@@ -71,7 +71,8 @@ region* add_region(std::size_t needed_units);
 // Commits at least `needed` units, preferably more: an eighth of what there is, 1 to 64 MiB.
 bool grow(region& r, std::size_t needed);
 
-bool take_units(std::size_t units, region*& where, run_grant& taken);
+// `alignment` of the first one's address, in units.
+bool take_units(std::size_t units, std::size_t alignment, region*& where, run_grant& taken);
 void tag_units(region& where, std::uint32_t first, std::size_t units, std::uint32_t tag,
                void* descriptor);
 // Moves units of free pages, of which some are dirty, to the unit level; false if there are not

@@ -132,6 +132,23 @@ TEST_F(region_test, large_runs_are_resized_in_place_with_their_contents) {
   EXPECT_TRUE(release_large_run(run.begin));
 }
 
+TEST_F(region_test, runs_of_units_are_aligned_by_address) {
+  std::vector<char*> live;
+  for (int round = 0; round < 3; ++round)
+    for (std::size_t alignment = unit_bytes; alignment <= 64 * MiB; alignment *= 2)
+      for (const std::size_t units : {std::size_t{1}, std::size_t{5}, std::size_t{40}}) {
+        const grant run = allocate_units(units, tag_large, nullptr, alignment);
+        ASSERT_NE(run.begin, nullptr);
+        EXPECT_EQ(reinterpret_cast<std::uintptr_t>(run.begin) % alignment, 0u);
+        EXPECT_EQ(large_run_bytes(run.begin), units * unit_bytes);
+        live.push_back(run.begin);
+      }
+  check_region_invariants();
+  for (char* each : live)
+    EXPECT_TRUE(release_large_run(each));
+  EXPECT_EQ(allocate_units(1, tag_large, nullptr, std::size_t{1} << 50).begin, nullptr);
+}
+
 TEST_F(region_test, a_large_run_does_not_grow_into_its_neighbour) {
   std::set<char*> live;
   char* first = nullptr;

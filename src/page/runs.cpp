@@ -45,11 +45,12 @@ bool before(std::uint32_t a, std::uint32_t b) {
 } // namespace
 
 void run_allocator::initialise(run_entry* entries, std::uint64_t* dirty_bits,
-                               std::uint32_t granules) {
+                               std::uint32_t granules, std::size_t base) {
   entries_ = entries;
   dirty_bits_ = dirty_bits;
   METE_DEBUG_CHECK(granules <= max_length);
   granules_ = granules;
+  base_ = static_cast<std::uint32_t>(base);
   oldest_ = no_granule;
   newest_ = no_granule;
   dirty_granules_ = 0;
@@ -168,8 +169,7 @@ bool run_allocator::find(const bin_set& set, std::uint32_t count, std::uint32_t 
       for (std::uint32_t run = set.heads[bin]; run != no_granule && looked_at < scan_limit;
            run = entries_[run].next, ++looked_at) {
         const std::uint32_t length = entries_[run].length;
-        const std::size_t begin = align_up(std::size_t{run}, alignment);
-        if (begin + count > std::size_t{run} + length)
+        if (first_aligned(run, alignment) + count > std::size_t{run} + length)
           continue;
         if (best == no_granule || length < entries_[best].length ||
             (length == entries_[best].length && run < best))
@@ -207,7 +207,7 @@ void run_allocator::carve(std::uint32_t first, span taken) {
 
 void run_allocator::grant_from(std::uint32_t run, std::uint32_t count, std::uint32_t alignment,
                                run_grant& grant) {
-  const span part{static_cast<std::uint32_t>(align_up(std::size_t{run}, alignment)), count};
+  const span part{static_cast<std::uint32_t>(first_aligned(run, alignment)), count};
   carve(run, part);
   grant.first = part.first;
   grant.zeroed = clear_dirty(part) == 0;

@@ -64,10 +64,12 @@ struct run_grant {
 class run_allocator {
 public:
   // Starts over. `entries` and `dirty_bits` are zero, one for each of the range's granules.
-  void initialise(run_entry* entries, std::uint64_t* dirty_bits, std::uint32_t granules);
+  // `base`: the number of the first granule, counted from address 0; alignments are by address.
+  void initialise(run_entry* entries, std::uint64_t* dirty_bits, std::uint32_t granules,
+                  std::size_t base = 0);
 
-  // A run of `count` granules whose first is a multiple of `alignment`; false if there is none.
-  // O(bins) and at most a few entries per bin.
+  // A run of `count` granules whose address is a multiple of `alignment` granules, a power of two;
+  // false if there is none. O(bins) and at most a few entries per bin.
   bool allocate(std::uint32_t count, std::uint32_t alignment, run_grant& grant);
 
   // The same, only of runs that have dirty granules.
@@ -111,6 +113,10 @@ public:
   bool begin_purge_any(std::uint32_t most, span& taken);
   // Returns the free run that came of it.
   span finish_purge(span taken, bool purged, std::uint32_t now_ms);
+  // The first granule from `granule` on whose address is a multiple of `alignment` granules.
+  std::size_t first_aligned(std::size_t granule, std::uint32_t alignment) const {
+    return granule + ((0 - (base_ + granule)) & (alignment - 1));
+  }
   const run_entry& entry(std::uint32_t granule) const { return entries_[granule]; }
   run_entry& entry(std::uint32_t granule) { return entries_[granule]; }
   std::uint32_t granules() const { return granules_; }
@@ -161,6 +167,7 @@ private:
   run_entry* entries_ = nullptr;
   std::uint64_t* dirty_bits_ = nullptr;
   std::uint32_t granules_ = 0;
+  std::uint32_t base_ = 0;   // its low bits are enough
   std::uint32_t oldest_ = 0; // all zero until initialise(): regions are in .bss
   std::uint32_t newest_ = 0;
   std::size_t dirty_granules_ = 0;

@@ -61,6 +61,21 @@ TEST_F(runs_test, alignment_is_kept_and_remainders_stay_usable) {
   EXPECT_FALSE(runs.allocate(48, 1, rest));
 }
 
+TEST_F(runs_test, alignment_is_by_address_where_the_range_begins_elsewhere) {
+  for (std::size_t base : {std::size_t{0}, std::size_t{1}, std::size_t{37}, std::size_t{1} << 40}) {
+    start(300);
+    runs.initialise(entries.data(), bits.data(), 300, base);
+    std::fill(entries.begin(), entries.end(), run_entry{});
+    runs.insert({0, 300}, 0);
+    for (std::uint32_t alignment = 1; alignment <= 64; alignment *= 2) {
+      run_grant grant{};
+      ASSERT_TRUE(runs.allocate(3, alignment, grant));
+      EXPECT_EQ((base + grant.first) % alignment, 0u) << base;
+    }
+    runs.check_invariants(0, 300);
+  }
+}
+
 TEST_F(runs_test, purging_makes_a_run_clean_again) {
   start(64);
   run_grant grant{};
