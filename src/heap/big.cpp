@@ -7,22 +7,30 @@
 #include "heap/mapping.hpp"
 #include "heap/size_class.hpp"
 
+#include <algorithm>
+
 namespace mete::heap {
 namespace {
 
 constexpr std::size_t max_medium_bytes = 1 * MiB;
 
-// From this size on a block that outgrows its place gets a mapping. The size at which such a
-// mapping is freed becomes the next threshold: a program that grows one block gains memory, one
-// that does so again and again would pay for every page each time. (glibc's mmap threshold moves
-// like this: mallopt(3).)
+// From this size on a block that outgrows its place moves into a mapping, without copying.
 constexpr std::size_t min_growth_threshold = 256 * KiB;
+
+// The size at which such a mapping is freed becomes the next threshold, up to a bound: a program
+// that grows one block gains memory, one that does so again and again would pay for every page each
+// time, and copies to memory that is there instead. (glibc's mmap threshold moves like this:
+// mallopt(3).) For larger blocks the pages cost less than copying.
+constexpr std::size_t max_growth_threshold = 4 * MiB;
 constinit std::atomic<std::size_t> growth_threshold{min_growth_threshold};
+
+// So many mappings at most come of blocks that grow: the process may have 65,530 in all.
+constexpr std::size_t most_grown_mappings = 8192;
 
 void note_released_mapping(std::size_t bytes) {
   if (bytes > growth_threshold.load(std::memory_order_relaxed) &&
       bytes < static_cast<std::size_t>(option(options.mapping_threshold)))
-    growth_threshold.store(bytes, std::memory_order_relaxed);
+    growth_threshold.store(std::min(bytes, max_growth_threshold), std::memory_order_relaxed);
 }
 
 enum class kind { medium, large, mapping };
@@ -50,6 +58,28 @@ page::grant allocate_as(kind wanted, std::size_t size, std::size_t alignment) {
   return {allocate_mapping(size, alignment), true};
 }
 
+// Without copying, if the block grows and is worth it; nullptr, and nothing changed, if it is not,
+// or if that cannot be.
+void* move_to_mapping(char* begin, const page::location& where, kind old_kind, std::size_t size) {
+  const std::size_t bytes =
+      old_kind == kind::medium ? page::medium_bytes(begin) : page::large_run_bytes(begin);
+  if (size <= bytes || bytes < min_growth_threshold ||
+      bytes < growth_threshold.load(std::memory_order_relaxed) ||
+      mappings_in_use().count >= most_grown_mappings)
+    return nullptr;
+  keeper* const kept = keeper_of(begin, where);
+  char* const moved = move_into_mapping(begin, bytes, size);
+  if (moved == nullptr)
+    return nullptr;
+  if (kept != nullptr)
+    attach_to_mapping(moved, kept);
+  if (old_kind == kind::medium)
+    page::release_empty_pages(begin);
+  else
+    page::release_empty_large_run(begin);
+  return moved;
+}
+
 } // namespace
 
 page::grant allocate_big(std::size_t size, std::size_t alignment) {
@@ -67,7 +97,8 @@ page::grant allocate_big(std::size_t size, std::size_t alignment) {
 }
 
 void* map_for_growth(std::size_t old_size, std::size_t size) {
-  return old_size >= growth_threshold.load(std::memory_order_relaxed) && size > old_size
+  return old_size >= growth_threshold.load(std::memory_order_relaxed) && size > old_size &&
+                 mappings_in_use().count < most_grown_mappings
              ? allocate_mapping(size, 1)
              : nullptr;
 }
@@ -107,20 +138,20 @@ void release_big(void* block, const page::location& where) {
 void* resize_big(void* block, const page::location& where, std::size_t size) {
   auto* const begin = static_cast<char*>(block);
   const auto threshold = static_cast<std::size_t>(option(options.mapping_threshold));
-  switch (kind_at(where)) {
+  const kind old_kind = kind_at(where);
+  switch (old_kind) {
   case kind::medium:
-    return size > max_slab_block_bytes && size <= 2 * max_medium_bytes &&
-                   page::resize_pages(begin, size)
-               ? block
-               : nullptr;
-  case kind::large:
-    return size > max_medium_bytes / 2 && size < threshold && page::resize_large_run(begin, size)
-               ? block
-               : nullptr;
-  case kind::mapping:
+    if (size > max_slab_block_bytes && size < threshold && page::resize_pages(begin, size))
+      return block;
     break;
+  case kind::large:
+    if (size >= min_growth_threshold && size < threshold && page::resize_large_run(begin, size))
+      return block;
+    break;
+  case kind::mapping:
+    return size >= min_growth_threshold ? resize_mapping(begin, size) : nullptr;
   }
-  return size >= min_growth_threshold ? resize_mapping(begin, size) : nullptr;
+  return move_to_mapping(begin, where, old_kind, size);
 }
 
 keeper* keeper_of(const void* block, const page::location& where) {

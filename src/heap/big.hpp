@@ -41,7 +41,8 @@ std::size_t big_bytes(void* block, const page::location& where);
 // Frees it; reports an invalid or a second free.
 void release_big(void* block, const page::location& where);
 
-// In place, or moved without copying (mappings); nullptr, and nothing changed, if that cannot be.
+// In place, or moved without copying (into a mapping, or a mapping elsewhere); nullptr, and nothing
+// changed, if that cannot be.
 void* resize_big(void* block, const page::location& where, std::size_t size);
 
 keeper* keeper_of(const void* block, const page::location& where);

@@ -51,6 +51,13 @@ struct table {
     entries[at] = added;
   }
 
+  // REQUIRES: there is room.
+  void add(char* begin, std::size_t size) {
+    insert({begin, size, nullptr});
+    ++count;
+    bytes += size;
+  }
+
   // At most half full, so that probes stay short.
   bool make_room() {
     if (2 * (count + 1) <= capacity)
@@ -118,9 +125,7 @@ char* allocate_mapping(std::size_t bytes, std::size_t alignment) {
   {
     lock_guard guard(mappings.lock);
     if (mappings.make_room()) {
-      mappings.insert({begin, rounded, nullptr});
-      ++mappings.count;
-      mappings.bytes += rounded;
+      mappings.add(begin, rounded);
       return begin;
     }
   }
@@ -167,6 +172,19 @@ char* resize_mapping(char* begin, std::size_t bytes) {
   mappings.bytes += rounded - found->bytes;
   mappings.erase(found);
   mappings.insert(changed);
+  return moved;
+}
+
+char* move_into_mapping(char* from, std::size_t from_bytes, std::size_t bytes) {
+  if (!prepared.load(std::memory_order_relaxed)) [[unlikely]]
+    prepare_for_mappings();
+  const std::size_t rounded = align_up(bytes, os::page_bytes);
+  lock_guard guard(mappings.lock); // as in resize_mapping()
+  if (!mappings.make_room())
+    return nullptr;
+  char* const moved = os::move_out(from, from_bytes, rounded);
+  if (moved != nullptr)
+    mappings.add(moved, rounded);
   return moved;
 }
 

@@ -24,6 +24,10 @@ std::size_t release_mapping(void* begin);
 // REQUIRES: a live mapping.
 char* resize_mapping(char* begin, std::size_t bytes);
 
+// Makes a mapping of `bytes` out of committed pages that are elsewhere, which are left empty
+// (os::move_out); nullptr, and nothing changed, if refused. Its attachment is nullptr.
+char* move_into_mapping(char* from, std::size_t from_bytes, std::size_t bytes);
+
 // A pointer that the owner of a live mapping may keep with it; nullptr at first.
 void* mapping_attachment(const void* begin);
 void attach_to_mapping(const void* begin, void* attachment);

@@ -4,12 +4,10 @@
 #include "base/bits.hpp"
 #include "base/check.hpp"
 #include "base/options.hpp"
-#include "base/units.hpp"
+#include "os/memory_calls.hpp"
 
-#include <cerrno>
 #include <cstdint>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 namespace mete::os {
@@ -19,41 +17,16 @@ unsigned page_shift = 0;
 
 namespace {
 
-class preserve_errno {
-public:
-  preserve_errno() : saved_(errno) {}
-  ~preserve_errno() { errno = saved_; }
-  preserve_errno(const preserve_errno&) = delete;
-  preserve_errno& operator=(const preserve_errno&) = delete;
-
-private:
-  int saved_;
-};
-
 #if defined(METE_FAULT_INJECTION)
 constinit std::atomic<std::size_t> calls{0};
 
-bool injected_failure() {
-  const auto number = static_cast<long long>(calls.fetch_add(1, std::memory_order_relaxed)) + 1;
-  const long long first = option(options.fail_os_call);
-  return first != 0 && number >= first && number < first + option(options.fail_os_calls);
-}
 void injected_delay() {
   if (const long long delay = option(options.slow_purge_us); delay != 0)
     ::usleep(static_cast<useconds_t>(delay));
 }
 #else
-constexpr bool injected_failure() {
-  return false;
-}
 void injected_delay() {}
 #endif
-
-char* map_anonymous(std::size_t bytes, int protection, int flags) {
-  void* const begin =
-      ::mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-  return begin == MAP_FAILED ? nullptr : static_cast<char*>(begin);
-}
 
 // With `guard` bytes in front that belong to it. Maps more than is wanted and gives the ends back,
 // unless the first try happens to fit.
@@ -81,9 +54,21 @@ char* map_aligned(std::size_t bytes, std::size_t alignment, std::size_t guard, i
   return aligned;
 }
 
-constexpr int usable = PROT_READ | PROT_WRITE;
-
 } // namespace
+
+#if defined(METE_FAULT_INJECTION)
+bool injected_failure() {
+  const auto number = static_cast<long long>(calls.fetch_add(1, std::memory_order_relaxed)) + 1;
+  const long long first = option(options.fail_os_call);
+  return first != 0 && number >= first && number < first + option(options.fail_os_calls);
+}
+#endif
+
+char* map_anonymous(std::size_t bytes, int protection, int flags) {
+  void* const begin =
+      ::mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+  return begin == MAP_FAILED ? nullptr : static_cast<char*>(begin);
+}
 
 void initialise_memory() {
   if (page_bytes != 0)

@@ -6,6 +6,7 @@
 //   map       reserve and commit in one, for objects with a mapping of their own
 //   release   give address space back
 //   remap     change a mapping's size, moving it if need be, without copying
+//   move_out  make a mapping of pages that lie in a reservation, without copying
 //
 // What is only reserved is left out of core dumps (MADV_DONTDUMP), what is committed is in them: so
 // both flags change at the same places as the protection, and cost no mapping of their own.
@@ -68,6 +69,13 @@ bool release(char* begin, std::size_t bytes);
 
 // The mapping's new place, contents kept, growth zero; nullptr if refused, the old one unchanged.
 char* remap(char* begin, std::size_t old_bytes, std::size_t new_bytes);
+
+// Moves what is in committed pages into a mapping of its own, of `new_bytes`, without copying and
+// without touching what was never touched: the pages are empty afterwards, read as zero, and their
+// reservation stays in one piece. nullptr, and nothing changed, if that is refused, if an older
+// kernel (before 5.7) cannot do it, or if the program has locked the pages. REQUIRES: bytes <=
+// new_bytes, both of whole pages.
+char* move_out(char* begin, std::size_t bytes, std::size_t new_bytes);
 
 enum class huge_page_advice { ask, refuse };
 void advise_huge_pages(char* begin, std::size_t bytes, huge_page_advice advice);

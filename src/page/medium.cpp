@@ -33,20 +33,13 @@ bool take_free_pages(std::uint32_t pages, std::uint32_t alignment, region*& wher
   return false;
 }
 
-// Moves units from the unit level to the page level, dirty where they may hold memory. `alignment`:
-// of the first one, in units.
+// Moves units from the unit level to the page level. `alignment`: of the first one, in units.
 bool borrow_units(std::size_t units, std::size_t alignment) {
   region* where = nullptr;
   run_grant taken{};
   if (!take_units(units, alignment, where, taken))
     return false;
-  tag_units(*where, taken.first, units, tag_medium, nullptr);
-  where->units.split_into_granules({taken.first, static_cast<std::uint32_t>(units)});
-  const span pages{taken.first * pages_per_unit(),
-                   static_cast<std::uint32_t>(units) * pages_per_unit()};
-  if (!taken.zeroed)
-    where->pages.mark_dirty(pages);
-  where->pages.insert(pages, os::coarse_now_ms());
+  adopt_units(*where, {taken.first, static_cast<std::uint32_t>(units)}, taken.zeroed);
   return true;
 }
 
@@ -72,6 +65,15 @@ run_entry* live_run(region* r, const char* begin) {
 }
 
 } // namespace
+
+void adopt_units(region& where, span units, bool zeroed) {
+  tag_units(where, units.first, units.count, tag_medium, nullptr);
+  where.units.split_into_granules(units);
+  const span pages{units.first * pages_per_unit(), units.count * pages_per_unit()};
+  if (!zeroed)
+    where.pages.mark_dirty(pages);
+  where.pages.insert(pages, os::coarse_now_ms());
+}
 
 bool return_dirty_units(region& where, std::uint32_t units) {
   const std::uint32_t per_unit = pages_per_unit();
@@ -126,25 +128,6 @@ bool release_pages(char* begin) {
   if (entry == nullptr)
     return false;
   r->pages.release({r->page_of(begin), entry->length}, os::coarse_now_ms());
-  note_dirty_bytes();
-  return true;
-}
-
-bool resize_pages(char* begin, std::size_t bytes) {
-  lock_guard guard(regions_lock);
-  region* const r = find_region(begin);
-  const std::uint32_t first = r->page_of(begin);
-  const run_entry& entry = r->pages.entry(first);
-  const std::uint32_t count = entry.length;
-  const std::uint32_t wanted = pages_for(bytes);
-  if (wanted > count) {
-    bool zeroed = false;
-    if (!r->pages.extend(first, count, wanted - count, zeroed))
-      return false;
-  } else if (wanted < count) {
-    r->pages.shrink(first, wanted);
-    r->pages.release({first + wanted, count - wanted}, os::coarse_now_ms());
-  }
   note_dirty_bytes();
   return true;
 }

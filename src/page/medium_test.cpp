@@ -80,6 +80,67 @@ TEST_F(medium_test, it_grows_and_shrinks_in_place) {
   EXPECT_TRUE(release_pages(block.begin));
 }
 
+// Behind it lie pages that are free, then units that are: all of them can be had.
+TEST_F(medium_test, it_grows_into_free_units_and_beyond_the_frontier) {
+  const grant block = allocate_pages(3 * unit_bytes, 8 * MiB);
+  std::fill_n(block.begin, 3 * unit_bytes, '\1');
+  // Whatever else this process has made: at its end is nothing.
+  std::size_t bytes = 3 * unit_bytes;
+  for (; bytes < 6 * MiB; bytes += 5 * os::page_bytes)
+    if (!resize_pages(block.begin, bytes + 5 * os::page_bytes))
+      break;
+  EXPECT_GE(bytes, 6 * MiB);
+  EXPECT_EQ(medium_bytes(block.begin), bytes);
+  EXPECT_TRUE(is_zero(block.begin + 3 * unit_bytes, 64 * KiB) || dirty_bytes() != 0);
+  for (std::size_t at = 0; at < bytes; at += unit_bytes)
+    EXPECT_EQ(locate(block.begin + at).tag->load(), tag_medium);
+  EXPECT_TRUE(
+      std::all_of(block.begin, block.begin + 3 * unit_bytes, [](char c) { return c == 1; }));
+  EXPECT_TRUE(resize_pages(block.begin, os::page_bytes));
+  check_region_invariants();
+  EXPECT_TRUE(release_pages(block.begin));
+}
+
+TEST_F(medium_test, a_large_run_grows_into_units_that_are_free_pages) {
+  purge_runs_above(0);
+  const grant run = allocate_units(3, tag_large, nullptr, 8 * MiB);
+  const grant pages = allocate_pages(40 * unit_bytes, 1);
+  std::fill_n(pages.begin, 40 * unit_bytes, '\1');
+  const bool behind = pages.begin == run.begin + 3 * unit_bytes;
+  EXPECT_EQ(resize_large_run(run.begin, 20 * unit_bytes), !behind) << "in use";
+  EXPECT_TRUE(resize_large_run(run.begin, 3 * unit_bytes));
+  EXPECT_TRUE(release_pages(pages.begin));
+  EXPECT_TRUE(resize_large_run(run.begin, 30 * unit_bytes));
+  EXPECT_EQ(large_run_bytes(run.begin), 30 * unit_bytes);
+  EXPECT_EQ(locate(run.begin + 29 * unit_bytes).tag->load(), tag_none);
+  check_region_invariants();
+  EXPECT_TRUE(release_large_run(run.begin));
+}
+
+TEST_F(medium_test, what_was_moved_away_is_free_and_clean) {
+  purge_runs_above(0);
+  const grant pages = allocate_pages(5 * unit_bytes, unit_bytes);
+  const grant run = allocate_units(5, tag_large, nullptr);
+  std::fill_n(pages.begin, 5 * unit_bytes, '\1');
+  std::fill_n(run.begin, 5 * unit_bytes, '\2');
+  char* const moved[] = {os::move_out(pages.begin, 5 * unit_bytes, 5 * unit_bytes),
+                         os::move_out(run.begin, 5 * unit_bytes, 9 * MiB)};
+  if (moved[0] == nullptr)
+    GTEST_SKIP() << "this kernel does not move pages";
+  EXPECT_TRUE(is_zero(pages.begin, 5 * unit_bytes) && is_zero(run.begin, 5 * unit_bytes));
+  EXPECT_EQ(std::count(moved[0], moved[0] + 5 * unit_bytes, '\1'), 5 * unit_bytes);
+  EXPECT_EQ(std::count(moved[1], moved[1] + 5 * unit_bytes, '\2'), 5 * unit_bytes);
+  EXPECT_TRUE(is_zero(moved[1] + 5 * unit_bytes, 9 * MiB - 5 * unit_bytes));
+  const std::size_t dirty = dirty_bytes();
+  release_empty_pages(pages.begin);
+  release_empty_large_run(run.begin);
+  EXPECT_EQ(dirty_bytes(), dirty);
+  EXPECT_EQ(medium_bytes(pages.begin), 0u);
+  EXPECT_FALSE(release_large_run(run.begin));
+  check_region_invariants();
+  EXPECT_TRUE(os::release(moved[0], 5 * unit_bytes) && os::release(moved[1], 9 * MiB));
+}
+
 TEST_F(medium_test, an_attachment_stays_with_its_object) {
   const grant block = allocate_pages(3 * os::page_bytes, 1);
   EXPECT_EQ(medium_attachment(block.begin), nullptr);

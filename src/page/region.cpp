@@ -137,24 +137,6 @@ bool release_large_run(char* begin) {
   return true;
 }
 
-bool resize_large_run(char* begin, std::size_t bytes) {
-  lock_guard guard(regions_lock);
-  region* const r = find_region(begin);
-  const std::uint32_t first = r->unit_of(begin);
-  const std::uint32_t count = r->units.entry(first).length;
-  const auto wanted = static_cast<std::uint32_t>(divide_up(bytes, unit_bytes));
-  if (wanted > count) {
-    bool zeroed = false;
-    if (!r->units.extend(first, count, wanted - count, zeroed))
-      return false;
-  } else if (wanted < count) {
-    r->units.shrink(first, wanted);
-    r->units.release({first + wanted, count - wanted}, os::coarse_now_ms());
-  }
-  note_dirty_bytes();
-  return true;
-}
-
 region_usage regions_in_use() {
   lock_guard guard(regions_lock);
   region_usage usage{};

@@ -105,8 +105,11 @@ void release_units(char* begin, std::size_t units);
 std::size_t large_run_bytes(char* begin);
 // False if no live large run begins there: the caller reports it.
 [[nodiscard]] bool release_large_run(char* begin);
-// In place; false if the space behind is taken. REQUIRES: a live large run.
+// In place, growing (also into pages that are free, or beyond the frontier) or shrinking; false if
+// the space behind is taken. REQUIRES: a live large run.
 bool resize_large_run(char* begin, std::size_t bytes);
+// The same as release_large_run(), of memory that is known to be zero.
+void release_empty_large_run(char* begin);
 
 // A medium object: whole pages. REQUIRES: alignment is a power of two.
 grant allocate_pages(std::size_t bytes, std::size_t alignment);
@@ -115,8 +118,11 @@ grant allocate_pages(std::size_t bytes, std::size_t alignment);
 std::size_t medium_bytes(const char* begin);
 // False if no live medium object begins there: the caller reports it.
 [[nodiscard]] bool release_pages(char* begin);
-// In place, growing or shrinking; false if the space behind is taken.
+// In place, growing (also into units that are free, or beyond the frontier) or shrinking; false if
+// the space behind is taken. REQUIRES: a live medium object.
 bool resize_pages(char* begin, std::size_t bytes);
+// The same as release_pages(), of memory that is known to be zero.
+void release_empty_pages(char* begin);
 
 // A pointer that the owner of a live medium object may keep with it; nullptr at first.
 void* medium_attachment(const char* begin);

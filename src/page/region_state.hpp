@@ -1,6 +1,6 @@
 // Private to page/: the regions' state and its lock, shared by the files that reserve and commit
-// (growth.cpp), hand out units (region.cpp), divide them into pages (medium.cpp) and purge
-// (purge.cpp).
+// (growth.cpp), hand out units (region.cpp), divide them into pages (medium.cpp), resize
+// (resize.cpp) and purge (purge.cpp).
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -75,6 +75,8 @@ bool grow(region& r, std::size_t needed);
 bool take_units(std::size_t units, std::size_t alignment, region*& where, run_grant& taken);
 void tag_units(region& where, std::uint32_t first, std::size_t units, std::uint32_t tag,
                void* descriptor);
+// Units that were taken from the unit level become free pages; `zeroed`: they hold no memory.
+void adopt_units(region& where, span units, bool zeroed);
 // Moves units of free pages, of which some are dirty, to the unit level; false if there are not
 // that many together.
 bool return_dirty_units(region& where, std::uint32_t units);

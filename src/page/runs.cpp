@@ -213,6 +213,11 @@ void run_allocator::grant_from(std::uint32_t run, std::uint32_t count, std::uint
   grant.zeroed = clear_dirty(part) == 0;
 }
 
+bool run_allocator::take(span part) {
+  carve(part.first, part);
+  return clear_dirty(part) == 0;
+}
+
 std::uint32_t run_allocator::find_dirty(std::uint32_t count, std::uint32_t alignment) const {
   std::uint32_t found = no_granule;
   find(sets_[1], count, alignment, found);

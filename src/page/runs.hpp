@@ -92,6 +92,9 @@ public:
   // caller carries them elsewhere.
   void remove(std::uint32_t run_first, span part) { carve(run_first, part); }
 
+  // Takes the beginning of the free run at `part.first`; true if the memory reads as zero.
+  bool take(span part);
+
   // Prepares a used run for coming back piece by piece: any granule may become a neighbour of a
   // free run, so none may look like one.
   void split_into_granules(span part);
