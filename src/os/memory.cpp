@@ -115,6 +115,14 @@ bool commit_first(char* begin, std::size_t bytes) {
                 0) != MAP_FAILED;
 }
 
+bool uncommit(char* begin, std::size_t bytes) {
+  preserve_errno saved;
+  if (injected_failure() || ::mprotect(begin, bytes, PROT_NONE) != 0)
+    return false;
+  ::madvise(begin, bytes, MADV_DONTDUMP);
+  return true;
+}
+
 bool forbid(char* begin, std::size_t bytes) {
   preserve_errno saved;
   return !injected_failure() && ::mprotect(begin, bytes, PROT_NONE) == 0;

@@ -47,6 +47,9 @@ char* reserve(std::size_t bytes, std::size_t alignment, std::size_t guard);
 // The same in one call, for where nothing before is committed. It may exceed RLIMIT_DATA.
 [[nodiscard]] bool commit_first(char* begin, std::size_t bytes);
 
+// The opposite of commit, for pages that are clean. False if that would be a mapping too many.
+bool uncommit(char* begin, std::size_t bytes);
+
 // No access any more, for pages that are committed. False if that would be a mapping too many.
 [[nodiscard]] bool forbid(char* begin, std::size_t bytes);
 

@@ -16,6 +16,8 @@
 #include "os/system.hpp"
 #include "page/region_state.hpp"
 
+#include <algorithm>
+
 namespace mete::page {
 namespace {
 
@@ -110,13 +112,13 @@ bool reserve_region(region& r, std::size_t bytes) {
     return false;
   r.base_address.store(base, std::memory_order_release);
   r.reserved_units = units;
+  r.most_committed_units = 0;
   r.metadata_bytes = 0;
   const auto at = [&](unsigned index) { return base + parts.table[index]; };
   r.tags = reinterpret_cast<std::atomic<std::uint32_t>*>(at(tags));
   r.descriptors = reinterpret_cast<std::atomic<void*>*>(at(descriptors));
   r.units.initialise(reinterpret_cast<run_entry*>(at(unit_entries)),
-                     reinterpret_cast<std::uint64_t*>(at(unit_dirty)),
-                     static_cast<std::uint32_t>(units),
+                     reinterpret_cast<std::uint64_t*>(at(unit_dirty)), 0,
                      reinterpret_cast<std::uintptr_t>(base) >> unit_shift);
   r.pages.initialise(reinterpret_cast<run_entry*>(at(page_entries)),
                      reinterpret_cast<std::uint64_t*>(at(page_dirty)),
@@ -169,10 +171,37 @@ bool commit_units(region& r, std::size_t more) {
   r.committed_units.store(to, std::memory_order_release);
   if (&r == &regions[0])
     primary.committed_units.store(to, std::memory_order_release); // pairs with primary_view::find()
+  r.most_committed_units = std::max(r.most_committed_units, to);
+  r.units.set_granules(static_cast<std::uint32_t>(to));
   // Clean memory has no age; asking for the time would map a page of the C library in every
   // process.
   r.units.insert({static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(more)}, 0);
   return true;
+}
+
+// REQUIRES: the lock.
+void move_frontier_back(region& r) {
+  // A small process keeps what it has; so does one that still uses most of it.
+  constexpr std::uint32_t kept_units = 16;
+  const auto frontier =
+      static_cast<std::uint32_t>(r.committed_units.load(std::memory_order_relaxed));
+  if (frontier == 0 || r.units.entry(frontier - 1).state != run_state::free)
+    return;
+  const std::uint32_t length = r.units.entry(frontier - 1).length;
+  const std::uint32_t used = frontier - length;
+  if (length <= 4 * kept_units + used / 4 || r.units.entry(used).dirty != 0)
+    return;
+  const std::uint32_t to = used + kept_units + used / 8;
+  const span part{to, frontier - to};
+  if (!os::uncommit(r.unit_address(to), part.count * unit_bytes))
+    return;
+  r.units.remove(used, part);
+  r.units.forget(part, part.count);
+  r.units.set_granules(to);
+  // Nothing lives there, so nobody has an address of it; the tables stay readable anyway.
+  r.committed_units.store(to, std::memory_order_release);
+  if (&r == &regions[0])
+    primary.committed_units.store(to, std::memory_order_release);
 }
 
 } // namespace
@@ -207,11 +236,18 @@ bool grow(region& r, std::size_t needed) {
   const std::size_t left = r.reserved_units - committed;
   if (left < needed)
     return false;
-  std::size_t step = committed / 8;
+  std::size_t step = std::max(committed / 8, (r.most_committed_units - committed) / 2);
   step = step < 16 ? 16 : step > 1024 ? 1024 : step;
   step = step < needed ? needed : step;
   step = step > left ? left : step;
   return commit_units(r, step) || (step > needed && commit_units(r, needed));
+}
+
+void move_frontiers_back() {
+  for (unsigned index = 0; index < region_count.load(std::memory_order_relaxed); ++index)
+    if (regions[index].base() != nullptr)
+      move_frontier_back(regions[index]);
+  note_dirty_bytes();
 }
 
 void prepare_first_region() {

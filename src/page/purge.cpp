@@ -27,6 +27,22 @@ struct level {
   unsigned granule_shift;
 };
 
+// What of the free run of pages can be whole units again, now that `purged` is clean: all of it, or
+// that part with what is clean already of the units at its ends.
+span clean_part(const run_allocator& pages, span run, span purged) {
+  if (pages.entry(run.first).dirty == 0)
+    return run;
+  const std::uint32_t per_unit = pages_per_unit();
+  const std::uint32_t begin = purged.first / per_unit * per_unit;
+  const std::uint32_t end = purged.first + purged.count;
+  const std::uint32_t rest = (per_unit - end % per_unit) % per_unit;
+  if (begin >= run.first && pages.count_dirty({begin, purged.first - begin}) == 0)
+    purged = {begin, end - begin};
+  if (end + rest <= run.first + run.count && pages.count_dirty({end, rest}) == 0)
+    purged.count += rest;
+  return purged;
+}
+
 // Purges one run of `from`, or at most `most` bytes of it; 0 if there is none to purge. REQUIRES:
 // the lock, let go meanwhile.
 template <class Begin>
@@ -47,7 +63,7 @@ std::size_t purge_one(level from, Begin begin_purge, std::size_t most, bool& fai
   failed = !purged;
   const std::size_t bytes = (dirty_before - from.runs.dirty_granules()) << from.granule_shift;
   if (purged && &from.runs == &from.where.pages)
-    return_whole_units(from.where, run.first, from.runs.entry(run.first).dirty == 0 ? run : taken);
+    return_whole_units(from.where, run.first, clean_part(from.runs, run, taken));
   note_dirty_bytes();
   return bytes;
 }
@@ -119,21 +135,29 @@ std::size_t dirty_unit_bytes() {
 
 std::size_t purge_runs_idle_for(std::uint32_t wait_ms, std::size_t budget) {
   const std::uint32_t now_ms = os::coarse_now_ms();
-  return purge_all_levels(
+  const std::size_t bytes = purge_all_levels(
       budget,
       [=](run_allocator& runs, std::uint32_t most, span& taken) {
         return runs.begin_purge(now_ms, wait_ms, most, taken);
       },
       [] { return false; });
+  lock_guard guard(regions_lock);
+  move_frontiers_back();
+  return bytes;
 }
 
 std::size_t purge_runs_above(std::size_t limit, std::size_t budget) {
-  return purge_all_levels(
+  const std::size_t bytes = purge_all_levels(
       budget,
       [](run_allocator& runs, std::uint32_t most, span& taken) {
         return runs.begin_purge_any(most, taken);
       },
       [=] { return dirty_bytes() <= limit; });
+  if (limit == 0) {
+    lock_guard guard(regions_lock);
+    move_frontiers_back();
+  }
+  return bytes;
 }
 
 } // namespace mete::page

@@ -17,6 +17,7 @@ struct region {
   std::atomic<char*> base_address{nullptr};
   std::size_t reserved_units = 0;
   std::atomic<std::size_t> committed_units{0};
+  std::size_t most_committed_units = 0; // ever
   std::atomic<std::uint32_t>* tags = nullptr;
   std::atomic<void*>* descriptors = nullptr;
   std::size_t table_bytes = 0;    // committed
@@ -68,8 +69,11 @@ region* find_region(const void* address);
 // Reserves one more region, in which so many units fit; halves its size until the OS agrees.
 // nullptr if it does not.
 region* add_region(std::size_t needed_units);
-// Commits at least `needed` units, preferably more: an eighth of what there is, 1 to 64 MiB.
+// Commits at least `needed` units, preferably more: an eighth of what there is, or half of what
+// there was once, 1 to 64 MiB.
 bool grow(region& r, std::size_t needed);
+// Moves the frontiers back where much before them is free and clean: so it is not in core dumps.
+void move_frontiers_back();
 
 // `alignment` of the first one's address, in units.
 bool take_units(std::size_t units, std::size_t alignment, region*& where, run_grant& taken);

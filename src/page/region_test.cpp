@@ -217,6 +217,30 @@ TEST_F(region_test, threads_get_different_units_while_others_purge) {
     each.join();
 }
 
+// What was committed for a peak is reserved only, once it is free and clean; and back, as zeroes.
+TEST_F(region_test, the_frontier_moves_back_and_forth) {
+  for (int round = 0; round < 4; ++round) {
+    const grant run = allocate_units(2000, tag_large, nullptr);
+    ASSERT_NE(run.begin, nullptr);
+    for (std::size_t unit = 0; unit < 2000; ++unit)
+      run.begin[unit * unit_bytes + 5] = 1;
+    const grant pages = allocate_pages(900 * KiB, 1);
+    const std::size_t committed = regions_in_use().committed_bytes;
+    EXPECT_TRUE(release_pages(pages.begin));
+    EXPECT_TRUE(release_large_run(run.begin));
+    EXPECT_EQ(regions_in_use().committed_bytes, committed) << "not while it is dirty";
+    purge_runs_above(0);
+    EXPECT_LT(regions_in_use().committed_bytes, committed - 90 * MiB);
+    EXPECT_EQ(locate(run.begin + 1999 * unit_bytes).tag, nullptr);
+    check_region_invariants();
+    const grant again = allocate_units(1000, tag_large, nullptr);
+    EXPECT_TRUE(again.zeroed);
+    EXPECT_TRUE(holds_only(again.begin, 1000 * unit_bytes, 0));
+    check_region_invariants();
+    EXPECT_TRUE(release_large_run(again.begin));
+  }
+}
+
 // --- Several regions: in a process of its own, whose first region is small.
 
 #define REQUIRE(condition)                                                                         \

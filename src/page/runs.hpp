@@ -79,6 +79,9 @@ public:
   // no_granule if there is none. O(bins).
   std::uint32_t find_dirty(std::uint32_t count, std::uint32_t alignment) const;
 
+  // The range ends here from now on; what lies beyond is never looked at.
+  void set_granules(std::uint32_t granules) { granules_ = granules; }
+
   // Frees granules that were allocated (a whole run, or the tail of one after shrink()); their
   // pages may hold memory from now on. Returns the free run that came of it.
   // All times are of a clock that may wrap: runs are purged in due course whatever their age.
@@ -125,6 +128,7 @@ public:
   std::uint32_t granules() const { return granules_; }
   std::size_t dirty_granules() const { return dirty_granules_; }
   std::size_t free_granules() const { return free_granules_; }
+  std::uint32_t count_dirty(span examined) const;
   void mark_dirty(span marked);
   // Clears the bits and returns how many were set.
   std::uint32_t clear_dirty(span cleared);
@@ -158,7 +162,6 @@ private:
   void link(free_part run, std::uint32_t freed_ms, std::uint32_t older);
   void unlink(std::uint32_t first);
   void write_entries(span run, run_state first, run_state last);
-  std::uint32_t count_dirty(span examined) const;
   // From the first dirty granule of a run to the last. REQUIRES: there is one.
   span dirty_stretch(span run) const;
   span coalesce(free_part added, std::uint32_t now_ms);
