@@ -6,7 +6,9 @@
 // SPDX-License-Identifier: MIT
 #include "front/fork.hpp"
 
+#include "front/background.hpp"
 #include "front/maintenance.hpp"
+#include "front/thread.hpp"
 #include "heap/mapping.hpp"
 #include "heap/registry.hpp"
 #include "os/barrier.hpp"
@@ -64,7 +66,7 @@ void parent() {
 
 void child() {
   lock_order_reset();
-  os::initialise_barriers();
+  os::initialise_barriers(); // or they stay fences
   page::unlock_metadata_after_fork(true);
   heap::unlock_mappings_after_fork(true);
   page::unlock_regions_after_fork(true);
@@ -77,6 +79,7 @@ void child() {
   heap::unlock_registry_after_fork(true);
   heap::abandon_all_but(heap::this_thread.owned);
   maintenance_lock.reset_after_fork();
+  forget_other_threads();
   forget_background_thread();
 }
 

@@ -13,6 +13,7 @@
 #include "mete/mete.h"
 #include "os/barrier.hpp"
 #include "os/memory.hpp"
+#include "os/system.hpp"
 #include "os/thread.hpp"
 
 #include <atomic>
@@ -39,9 +40,20 @@ void read_options() {
     parse_options(text);
 }
 
+void use_barriers() {
+  if (option(options.membarrier) != 0)
+    os::initialise_barriers();
+  else
+    os::use_fences();
+}
+
 [[gnu::constructor(101)]] void start_with_process() {
   initialise();
-  read_options();
+  if (!options_read) {
+    read_options();
+    use_barriers();
+  }
+  os::read_system_facts();
   static constinit bool registered = false;
   if (!registered) {
     registered = true;
@@ -79,10 +91,10 @@ void initialise() {
     return;
   }
   os::initialise_memory();
-  os::initialise_barriers();
   heap::initialise_freed_mark();
   heap::remember_first_thread(&heap::this_thread);
   read_options();
+  use_barriers();
   os::register_thread_exit(thread_exit);
   state.store(done, std::memory_order_release);
 }

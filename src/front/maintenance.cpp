@@ -2,13 +2,14 @@
 #include "front/maintenance.hpp"
 
 #include "base/bits.hpp"
-#include "base/futex.hpp"
-#include "front/thread.hpp"
+#include "base/falling.hpp"
+#include "front/background.hpp"
+#include "front/dirty_limit.hpp"
+#include "front/falling_slabs.hpp"
 #include "heap/cache.hpp"
 #include "heap/registry.hpp"
 #include "os/memory.hpp"
 #include "os/system.hpp"
-#include "os/thread.hpp"
 #include "page/region.hpp"
 
 #include <algorithm>
@@ -32,20 +33,13 @@ constexpr heap::sweep_limits decay_piece{.slabs = 128, .stretches = 64, .pages =
 constexpr heap::sweep_limits growth_piece{.slabs = 16, .stretches = 4, .pages = 64};
 constexpr std::size_t purge_piece_bytes = 256 * KiB;
 constexpr unsigned drain_piece = 16;
-constexpr std::size_t inline_budget_bytes = 8 * MiB;
+constexpr std::size_t falling_cache_bytes = 128 * KiB; // of a thread, while memory falls
+constexpr std::size_t much_freed_bytes = 1 * MiB;      // to a heap's slabs: time to tick
 
-constexpr unsigned background_rounds_idle = 8;
-
-std::uint32_t decay_ms() {
-  return static_cast<std::uint32_t>(option(options.decay_ms));
-}
-std::uint32_t round_interval_ms() {
-  return std::max(decay_ms() / 4, 10u);
-}
+} // namespace
 
 // --- The decay round --------------------------------------------------------------------------
 
-// True if nothing has happened in the heap for so long that there is nothing left to do in it.
 bool is_quiet(heap::heap& h) {
   const std::uint32_t operations = h.operations.load(std::memory_order_relaxed);
   if (operations != h.operations_at_round || !h.pending.empty()) {
@@ -58,6 +52,8 @@ bool is_quiet(heap::heap& h) {
   ++h.quiet_rounds;
   return false;
 }
+
+namespace {
 
 // The stretches of neighbouring pages of one slab. The heap is not held: the pages are claimed.
 std::size_t purge_claimed(heap::heap::purge_item& item) {
@@ -105,6 +101,15 @@ void give_back_claimed(heap::heap& h, claimed_pages& claimed) {
   claimed.count = 0;
 }
 
+// A heap that was destroyed while its pages were claimed is to be seen to now.
+bool finish_doomed(heap::heap& h) {
+  if (!h.doomed) [[likely]]
+    return false;
+  h.doomed = false;
+  h.release_everything();
+  return true;
+}
+
 // How far a decay round has come in a heap.
 struct decay_progress {
   bool settle;
@@ -120,12 +125,9 @@ struct decay_progress {
 // held.
 bool decay_inside(heap::heap& h, decay_progress& progress) {
   give_back_claimed(h, progress.claimed);
-  if (h.doomed) [[unlikely]] {
-    h.doomed = false;
-    h.release_everything();
-    progress.doomed = true;
+  progress.doomed = finish_doomed(h);
+  if (progress.doomed) [[unlikely]]
     return true;
-  }
   // A processor's cache is within reach, unlike a thread's: it shrinks from round to round while
   // nobody misses anything in it. (When all is to be settled it is empty already.)
   if (h.serves_cpu() && h.quiet_rounds != 0 && !progress.begun && !progress.settle)
@@ -171,7 +173,41 @@ void deliver_everything() {
   });
 }
 
-// REQUIRES: the maintenance lock.
+} // namespace
+
+bool decay_heap_piece(heap::heap& h, bool settle, heap::sweep_limits limits, std::size_t& purged) {
+  claimed_pages claimed;
+  bool more = true;
+  with_heap(h, [&] {
+    if (!h.decay_sweep.under_way() || h.decay_sweep.settle != settle) {
+      if (h.drain_some(limits.slabs))
+        return; // the rest of the list comes next
+      if (h.serves_cpu() && settle)
+        heap::empty_cache(h, *h.thread);
+      else if (h.serves_cpu() && h.quiet_rounds != 0)
+        heap::shrink_idle(h, *h.thread);
+      h.deliver_outbox();
+      h.begin_sweep(h.decay_sweep, settle);
+    }
+    claim_piece(h, h.decay_sweep, limits, claimed);
+    more = h.decay_sweep.under_way();
+  });
+  purged += claimed.purge();
+  bool doomed = false;
+  if (claimed.count != 0)
+    with_heap(h, [&] {
+      give_back_claimed(h, claimed);
+      doomed = finish_doomed(h);
+    });
+  if (doomed) [[unlikely]]
+    heap::destroy_shared_heap(h);
+  return more && !doomed;
+}
+
+std::uint32_t round_interval_ms() {
+  return std::max(decay_ms() / 4, 10u);
+}
+
 std::size_t decay_round(bool settle, std::size_t budget) {
   std::size_t bytes = 0;
   if (settle)
@@ -183,165 +219,14 @@ std::size_t decay_round(bool settle, std::size_t budget) {
   return bytes + page::purge_runs_idle_for(decay_ms(), budget);
 }
 
-// --- The background thread --------------------------------------------------------------------
+namespace {
 
-struct background_state {
-  std::atomic<std::uint32_t> running{0};
-  std::atomic<bool> wanted{false};         // something came up since it last looked
-  std::atomic<bool> forbidden{false};      // the process may not have it
-  std::atomic<std::size_t> freed_bytes{0}; // to slabs, since it last existed
-  std::atomic<std::uint32_t> never{0};     // what it sleeps on
-};
-constinit background_state background;
-
-void background_rounds() {
-  std::size_t dirty_before = 0;
-  for (unsigned idle = 0; idle < background_rounds_idle;) {
-    const std::uint32_t begin_ms = os::coarse_now_ms();
-    std::size_t purged = 0;
-    {
-      lock_guard guard(maintenance_lock);
-      purged = decay_round(false, SIZE_MAX);
-    }
-    const std::size_t dirty = page::dirty_bytes();
-    const bool busy = background.wanted.exchange(false, std::memory_order_relaxed);
-    idle = purged == 0 && !busy && dirty == dirty_before ? idle + 1 : 0;
-    dirty_before = dirty;
-    // At most a twentieth of its time, however much there is to look at.
-    const std::uint32_t took_ms = os::coarse_now_ms() - begin_ms;
-    futex_wait_for(background.never, 0, std::max(round_interval_ms(), 20 * took_ms));
-  }
-}
-
-void background_main() {
-  renounce_heap();
-  do {
-    background_rounds();
-    background.freed_bytes.store(0, std::memory_order_relaxed);
-    background.running.store(0, std::memory_order_seq_cst);
-    // Whoever wanted something in between has seen `running`: then it is ours to do.
-  } while (background.wanted.load(std::memory_order_seq_cst) &&
-           background.running.exchange(1, std::memory_order_seq_cst) == 0);
-}
-
-// True if the thread is there, now or from now on, or soon.
-bool ensure_background() {
-  if (option(options.background) == 0 || background.forbidden.load(std::memory_order_relaxed))
-    return false;
-  if (!background.wanted.load(std::memory_order_relaxed))
-    background.wanted.store(true, std::memory_order_seq_cst);
-  if (background.running.load(std::memory_order_seq_cst) != 0)
-    return true;
-  // Not while the C library is inside its list of stacks; the next look from elsewhere starts it.
-  if (os::is_loader_code(std::exchange(freed_from, nullptr)))
-    return true;
-  if (background.running.exchange(1, std::memory_order_seq_cst) != 0)
-    return true;
-  if (os::start_thread(background_main, "mete-purger"))
-    return true;
-  background.running.store(0, std::memory_order_relaxed);
-  background.forbidden.store(true, std::memory_order_relaxed);
-  return false;
-}
-
-bool much_is_unused() {
-  const auto threshold = static_cast<std::size_t>(option(options.background_threshold));
-  return page::dirty_bytes() >= threshold ||
-         background.freed_bytes.load(std::memory_order_relaxed) >= threshold;
-}
-
-// --- By the way, in the threads themselves ----------------------------------------------------
-
-// The cgroup's or the machine's, read when this process has become worth it: start-up stays short.
-std::size_t memory_limit() {
-  static constinit std::atomic<std::size_t> limit{0};
-  std::size_t known = limit.load(std::memory_order_relaxed);
-  if (known == 0) {
-    if (page::resident_bytes() < 16 * MiB)
-      return SIZE_MAX;
-    known = os::memory_limit_bytes();
-    limit.store(known, std::memory_order_relaxed);
-  }
-  return known;
-}
-
-// Near the limit memory goes back at once, not after a time. What remains then is in use, so the
-// next attempt waits until it has grown noticeably.
-void relieve_pressure() {
-  static constinit std::atomic<std::size_t> remained{0};
-  const std::size_t limit = memory_limit();
-  const std::size_t resident = page::resident_bytes();
-  if (resident < limit / 4 * 3) {
-    remained.store(0, std::memory_order_relaxed);
-    return;
-  }
-  if (resident < remained.load(std::memory_order_relaxed) + limit / 32 ||
-      !maintenance_lock.try_lock())
-    return;
-  decay_round(true, SIZE_MAX);
-  page::purge_runs_above(0);
-  remained.store(page::resident_bytes(), std::memory_order_relaxed);
-  maintenance_lock.unlock();
-}
-
-// True once for every size that memory has reached for the first time.
-bool at_new_peak(std::size_t resident) {
-  static constinit std::atomic<std::size_t> peak{0};
-  if (resident <= peak.load(std::memory_order_relaxed))
-    return false;
-  peak.store(resident, std::memory_order_relaxed); // racy: at worst a limit is applied once less
-  return true;
-}
-
-// Dirty memory is what the next allocations take first, so a program whose blocks come and go by
-// the megabyte needs room for them; below the peak it costs nothing that was not there already. But
-// at a new peak clean memory was taken although there is dirty memory: so that does not fit what is
-// asked for, and most of it is not worth a higher peak.
-std::size_t dirty_limit(std::size_t resident, bool new_peak) {
-  if (decay_ms() == 0)
-    return 0;
-  if (const long long wanted = option(options.dirty_limit); wanted != 0)
-    return static_cast<std::size_t>(wanted);
-  return std::min(new_peak ? std::max(1 * MiB, resident / 6) : std::max(64 * MiB, resident / 2),
-                  memory_limit() / 8);
-}
-
-// `allocated`: memory was allocated, not freed. What is freed can seem to be a new peak, because
-// runs are rounded up on their way back.
-void purge_excess(bool allocated, std::size_t budget) {
-  // The limit of the last new peak holds until it has been reached, a budget at a time.
-  static constinit std::atomic<std::size_t> owed{SIZE_MAX};
-  const std::size_t resident = page::resident_bytes();
-  const bool new_peak = at_new_peak(resident) && allocated;
-  const std::size_t limit =
-      std::min(dirty_limit(resident, new_peak), owed.load(std::memory_order_relaxed));
-  if (page::dirty_bytes() <= limit) {
-    owed.store(SIZE_MAX, std::memory_order_relaxed);
-    return;
-  }
-  if (new_peak)
-    owed.store(limit, std::memory_order_relaxed); // racy, too
-  if (!maintenance_lock.try_lock())
-    return; // somebody is at it
-  page::purge_runs_above(limit, budget);
-  maintenance_lock.unlock();
-}
-
-void decay_inline(std::uint32_t now_ms) {
-  static constinit std::atomic<std::uint32_t> last_round_ms{0};
-  if (now_ms - last_round_ms.load(std::memory_order_relaxed) < round_interval_ms() ||
-      !maintenance_lock.try_lock())
-    return;
-  last_round_ms.store(now_ms, std::memory_order_relaxed);
-  decay_round(false, inline_budget_bytes);
-  maintenance_lock.unlock();
-}
+// --- Ticks ------------------------------------------------------------------------------------
 
 void settle_dirty(std::uint32_t now_ms, bool allocated, std::size_t bytes) {
   relieve_pressure();
   purge_excess(allocated, bytes);
-  if (much_is_unused() && !ensure_background())
-    decay_inline(now_ms);
+  continue_inline_round(now_ms);
 }
 
 // True if the heap is a step larger than it ever was at such a step.
@@ -366,18 +251,38 @@ void pay_for_growth(heap::heap& h) {
   maintenance_lock.unlock();
 }
 
+// What lies in the cache of a thread that has freed much, and may fall asleep now, would stay.
+void shed_if_falling(heap::heap& h, heap::thread_state& cache, std::size_t freed) {
+  const std::size_t step = shrink_step();
+  const bool falling = slabs_are_falling();
+  h.tick_bytes = falling ? step / 2 : much_freed_bytes;
+  h.cache_budget = falling ? std::max(step, falling_cache_bytes) : SIZE_MAX;
+  h.freed_since_shed += freed;
+  if (!falling || h.freed_since_shed < step)
+    return;
+  h.freed_since_shed = 0;
+  heap::shed_cache(h, cache);
+  h.deliver_outbox();
+  h.report_totals();
+}
+
 } // namespace
 
 tick_result tick_shared(heap::heap& h) {
+  h.report_totals();
   const std::size_t freed = std::exchange(h.freed_since_tick, 0);
   const std::size_t footprint_before = std::exchange(h.footprint_at_tick, h.footprint_bytes);
   const std::size_t grown = difference_or_zero(h.footprint_bytes, footprint_before);
-  background.freed_bytes.fetch_add(freed, std::memory_order_relaxed);
+  note_freed(freed);
   return {&h, os::coarse_now_ms(), freed, grown, false};
 }
 
 tick_result tick_inside(heap::heap& h, heap::thread_state& cache) {
   tick_result ticked = tick_shared(h);
+  // Mallocs drain only what they need; but empty slabs wait in the list, and double frees.
+  if (ticked.freed_bytes >= h.tick_bytes)
+    h.drain_some(drain_piece);
+  shed_if_falling(h, cache, ticked.freed_bytes);
   if (!h.growth_sweep.under_way() && has_grown(h))
     h.begin_sweep(h.growth_sweep, true);
   if (ticked.now_ms - h.last_tick_ms >= cache_tick_ms) {
@@ -385,9 +290,6 @@ tick_result tick_inside(heap::heap& h, heap::thread_state& cache) {
     heap::shrink_idle(h, cache);
     h.deliver_outbox();
   }
-  // Mallocs drain only what they need; but empty slabs wait in the list, and double frees.
-  if (ticked.freed_bytes >= much_freed_bytes)
-    h.drain_some(drain_piece);
   ticked.growing = h.growth_sweep.under_way();
   return ticked;
 }
@@ -437,9 +339,21 @@ bool relieve(std::size_t size) {
   return purged != 0 || page::regions_in_use().free_bytes > usage.free_bytes;
 }
 
-void forget_background_thread() {
-  background.running.store(0, std::memory_order_relaxed);
-  background.wanted.store(false, std::memory_order_relaxed);
+void one_thread_is_left() {
+  if (static_cast<background_mode>(option(options.background)) != background_mode::beside_threads)
+    return;
+  static constinit seldom rounds;
+  stop_background();
+  const std::size_t unused = page::dirty_bytes() + bytes_in_slabs().slack;
+  if (!falling_counts() || !much_is_unused() || unused < falling_amount::small_change_bytes ||
+      !rounds.take(os::coarse_now_ms()))
+    return;
+  {
+    lock_guard guard(maintenance_lock);
+    decay_round(true, 0);
+  }
+  purge_excess(false, SIZE_MAX);
+  forget_freed();
 }
 
 } // namespace mete::front

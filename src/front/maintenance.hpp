@@ -10,6 +10,7 @@
 
 #include "base/lock.hpp"
 #include "base/options.hpp"
+#include "front/inline_round.hpp"
 #include "heap/heap.hpp"
 
 namespace mete::front {
@@ -37,15 +38,12 @@ void with_heap(heap::heap& h, Work work) {
     h.lock.restore();
 }
 
-// So much came back to a heap's slabs that it is time to tick.
-inline constexpr std::size_t much_freed_bytes = 1 * MiB;
-
 // Counts one slow path; true when it is time to tick. REQUIRES: the caller is inside the heap.
 inline bool count_slow_path(heap::heap& h) {
   const std::uint32_t operations = h.operations.load(std::memory_order_relaxed) + 1;
   h.operations.store(operations, std::memory_order_relaxed);
-  return operations % 64 == 0 || h.freed_since_tick >= much_freed_bytes ||
-         h.growth_sweep.under_way();
+  return operations % 64 == 0 || h.freed_since_tick >= h.tick_bytes || h.growth_sweep.under_way() ||
+         inline_round_under_way.load(std::memory_order_relaxed);
 }
 
 // REQUIRES: the caller's thread owns the heap and holds no lock.
@@ -71,14 +69,34 @@ void finish_tick(const tick_result& ticked);
 void after_big_allocation(std::size_t size);
 void after_big_free(std::size_t dirty_before);
 
+// Visits all heaps and regions and gives back what was unused for a time, at most `budget` bytes of
+// runs; `settle`: in slabs all that is free. Returns the bytes. REQUIRES: the maintenance lock.
+std::size_t decay_round(bool settle, std::size_t budget);
+std::uint32_t round_interval_ms();
+inline std::uint32_t decay_ms() {
+  return static_cast<std::uint32_t>(option(options.decay_ms));
+}
+
+// A part of such a round, for whoever does it piece by piece: what may be done in a heap at once.
+// True if it is not the last in this heap. REQUIRES: the maintenance lock.
+bool decay_heap_piece(heap::heap& h, bool settle, heap::sweep_limits limits, std::size_t& purged);
+// True if nothing has happened in the heap for so long that there is nothing left to do in it.
+bool is_quiet(heap::heap& h);
+
+// Whether memory is given back because an amount falls, before it is old: not where it is wanted to
+// stay for long.
+inline bool falling_counts() {
+  return decay_ms() <= 1000;
+}
+
+// All threads of the program but one have ended, and that one may sleep: gives unused memory back.
+void one_thread_is_left();
+
 // Empties and purges everything that can be; returns the bytes purged.
 std::size_t collect();
 
 // Memory was refused for a block of `size` bytes. Gives back what can be given back; true if
 // another attempt may succeed. REQUIRES: no lock is held.
 bool relieve(std::size_t size);
-
-// In the child of a fork: the thread does not exist there.
-void forget_background_thread();
 
 } // namespace mete::front

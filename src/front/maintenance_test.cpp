@@ -7,6 +7,7 @@
 #include "block_pattern.hpp"
 #include "front/allocate.hpp"
 #include "front/statistics.hpp"
+#include "heap/registry.hpp"
 #include "os/memory.hpp"
 #include "page/region.hpp"
 
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -142,6 +144,67 @@ TEST_F(maintenance_test, without_its_thread_memory_decays_by_the_way) {
   }));
 }
 
+TEST_F(maintenance_test, when_most_is_freed_it_goes_back_at_once) {
+  std::this_thread::sleep_for(milliseconds(2100)); // other tests had falls, too
+  options.decay_ms.store(300);
+  free_all(allocate_many(60, 1 * MiB));
+  EXPECT_LE(page::dirty_bytes(), 1 * MiB);
+  std::vector<void*> blocks = allocate_many(60'000, 1000);
+  std::shuffle(blocks.begin(), blocks.end(), std::minstd_rand{1});
+  const auto kept = blocks.begin() + 1000;
+  free_all({kept, blocks.end()});
+  const statistics now = take_statistics();
+  // What was purged in a slab counts as dirty when the slab has become empty.
+  EXPECT_LE(page::dirty_bytes(), 10 * MiB);
+  if (os::page_bytes == 4 * KiB) {
+    EXPECT_LE(now.slab_bytes - now.slab_purged_bytes, 10 * MiB) << "1000 pages cannot go";
+  }
+  free_all({blocks.begin(), kept});
+}
+
+TEST_F(maintenance_test, what_falls_again_and_again_stays) {
+  options.decay_ms.store(1000);
+  options.dirty_limit.store(0);
+  std::size_t stayed = 0;
+  for (int round = 0; round < 20; ++round) {
+    free_all(allocate_many(60, 1 * MiB));
+    stayed += page::dirty_bytes() >= 50 * MiB;
+  }
+  EXPECT_GE(stayed, 10u);
+}
+
+TEST_F(maintenance_test, what_is_wanted_to_stay_long_stays) {
+  options.decay_ms.store(1001);
+  free_all(allocate_many(60, 1 * MiB));
+  EXPECT_GE(page::dirty_bytes(), 50 * MiB);
+}
+
+TEST_F(maintenance_test, the_sums_over_all_heaps_agree_with_the_heaps) {
+  const auto difference = [] {
+    collect();
+    std::ptrdiff_t live = 0;
+    lock_guard guard(maintenance_lock);
+    heap::for_each_heap([&](heap::heap& h) {
+      with_heap(h, [&] {
+        h.report_totals();
+        live += static_cast<std::ptrdiff_t>(h.usage().block_bytes);
+      });
+    });
+    return heap::totals.live_bytes.load() - live;
+  };
+  const std::ptrdiff_t before = difference(); // other tests have heaps that vanish
+  std::vector<void*> blocks = allocate_many(5000, 700);
+  EXPECT_EQ(difference(), before);
+  std::thread([&] {
+    free_all({blocks.begin(), blocks.begin() + 3000}); // they go home by the outbox
+    const std::vector<void*> own = allocate_many(1000, 300);
+    blocks.insert(blocks.end(), own.begin(), own.end());
+  }).join();
+  EXPECT_EQ(difference(), before);
+  free_all({blocks.begin() + 3000, blocks.end()});
+  EXPECT_EQ(difference(), before);
+}
+
 TEST_F(maintenance_test, young_memory_stays) {
   options.background_threshold.store(0);
   options.decay_ms.store(3'600'000); // so that it stays young on a busy machine, too
@@ -154,7 +217,7 @@ TEST_F(maintenance_test, young_memory_stays) {
 }
 
 TEST_F(maintenance_test, the_background_thread_gives_back_while_the_program_sleeps) {
-  options.background.store(1);
+  options.background.store(2); // 1 would ask for a second thread
   options.background_threshold.store(static_cast<long long>(1 * MiB));
   options.decay_ms.store(40);
   std::vector<void*> small = allocate_many(10'000, 1000);

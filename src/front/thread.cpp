@@ -2,6 +2,7 @@
 #include "front/thread.hpp"
 
 #include "front/initialise.hpp"
+#include "front/maintenance.hpp"
 #include "front/on_cpu.hpp"
 #include "heap/cache.hpp"
 #include "heap/registry.hpp"
@@ -11,6 +12,18 @@ namespace mete::front {
 namespace {
 
 constinit std::atomic<heap::heap*> shared_heap{nullptr}; // made when it is needed first
+constinit std::atomic<unsigned> threads{0};
+
+// From now on the thread is known, and so is its end. Last in attaching, because it may allocate.
+void count_thread() {
+  if (os::arm_thread_exit())
+    threads.fetch_add(1, std::memory_order_relaxed);
+}
+
+void discount_thread() {
+  if (threads.fetch_sub(1, std::memory_order_seq_cst) == 2)
+    one_thread_is_left();
+}
 
 heap::heap* make_shared_heap() {
   heap::heap* const made = heap::create_shared_heap();
@@ -27,6 +40,7 @@ heap::heap* attach_heap() {
   heap::thread_state& thread = heap::this_thread;
   if (wants_cpu_cache()) {
     thread.phase = heap::thread_phase::on_cpu;
+    count_thread();
     return nullptr;
   }
   heap::heap* const h = heap::acquire_heap(&thread);
@@ -39,8 +53,7 @@ heap::heap* attach_heap() {
   thread.owned = h;
   thread.tag = h->tag();
   thread.phase = heap::thread_phase::attached;
-  // Last, because it may allocate.
-  os::arm_thread_exit();
+  count_thread();
   return h;
 }
 
@@ -64,12 +77,18 @@ shared_heap_guard::~shared_heap_guard() {
   heap_->shared_lock->unlock();
 }
 
+unsigned threads_that_allocate() {
+  return threads.load(std::memory_order_seq_cst);
+}
+
 void renounce_heap() {
   heap::this_thread.phase = heap::thread_phase::exited;
 }
 
 void thread_exit() {
   heap::thread_state& thread = heap::this_thread;
+  if (thread.phase == heap::thread_phase::on_cpu)
+    return discount_thread();
   if (thread.phase != heap::thread_phase::attached)
     return;
   heap::heap* const h = thread.owned;
@@ -79,11 +98,19 @@ void thread_exit() {
     h->deliver_outbox(); // nothing may be stranded
     h->drain_pending();
     h->release_spare_units();
+    h->report_totals();
   }
   thread.phase = heap::thread_phase::exited;
   thread.tag = heap::tag_of_nobody;
   thread.owned = nullptr;
   heap::abandon_heap(*h);
+  discount_thread();
+}
+
+void forget_other_threads() {
+  const heap::thread_phase phase = heap::this_thread.phase;
+  const bool counts = phase == heap::thread_phase::attached || phase == heap::thread_phase::on_cpu;
+  threads.store(counts ? 1 : 0, std::memory_order_relaxed);
 }
 
 } // namespace mete::front

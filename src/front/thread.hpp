@@ -33,10 +33,16 @@ private:
   heap::heap* heap_;
 };
 
+// How many threads of the program have allocated, and have not ended.
+unsigned threads_that_allocate();
+
 // Makes the calling thread one without a heap, for good: mete's own.
 void renounce_heap();
 
 // Registered with os::register_thread_exit().
 void thread_exit();
+
+// In the child of a fork: the calling thread is the only one.
+void forget_other_threads();
 
 } // namespace mete::front

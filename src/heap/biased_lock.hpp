@@ -32,6 +32,12 @@ namespace mete::heap {
 
 class alignas(8) biased_lock { // both words are read at once by heap/cpu_cache.cpp
 public:
+  constexpr biased_lock() = default;
+
+  // One that nobody ever enters.
+  struct always_taken {};
+  constexpr explicit biased_lock(always_taken) : revoked_(1) {}
+
   // --- For the owner.
 
   void enter() {
@@ -59,6 +65,19 @@ public:
   }
   // Returns when another attempt may succeed.
   void await_entrance();
+
+  // Where there are no sequences any more: false if somebody is inside or has revoked.
+  bool try_enter_without_sequence() {
+    std::uint32_t outside = 0;
+    // Both orders, as in enter() with a full fence: what the other changed, and who came first.
+    if (!inside_.compare_exchange_strong(outside, 1, std::memory_order_seq_cst))
+      return false;
+    if (revoked_.load(std::memory_order_seq_cst) == 0)
+      return true;
+    if (inside_.exchange(0, std::memory_order_release) == 2)
+      futex_wake(inside_, INT32_MAX);
+    return false;
+  }
 
   // --- For everybody else.
 

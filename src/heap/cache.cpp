@@ -31,7 +31,7 @@ std::size_t array_bytes(unsigned capacity) {
 std::size_t thread_budget(const heap& h) {
   const auto limit = static_cast<std::size_t>(option(options.thread_cache_bytes));
   const std::size_t share = process_budget_bytes / std::max(1u, heaps_with_thread());
-  return std::min({limit, std::max(share, min_thread_budget_bytes),
+  return std::min({limit, h.cache_budget, std::max(share, min_thread_budget_bytes),
                    std::max(h.footprint_bytes / budget_per_footprint, small_heap_budget_bytes)});
 }
 
@@ -201,6 +201,17 @@ void shrink_idle(heap& h, thread_state& thread) {
       }
     }
     array.misses = 0;
+  }
+}
+
+void shed_cache(heap& h, thread_state& thread) {
+  for (unsigned index = 0; index < class_count; ++index) {
+    cache_array& array = h.classes[index].cache;
+    if (array.slots == nullptr)
+      continue;
+    flush(h, thread, index, filled(thread.bins[index], array));
+    set_capacity(h, thread, index,
+                 std::min<unsigned>(array.capacity, size_classes[index].initial_cached / 2));
   }
 }
 

@@ -48,6 +48,10 @@ inline bool keep_foreign(heap& h, thread_state& thread, std::uint32_t tag, void*
 // Halves the arrays that did not miss since the last call. O(classes + blocks returned).
 void shrink_idle(heap& h, thread_state& thread);
 
+// The heap shrinks: everything goes back to the slabs, and arrays start over, at half their first
+// size.
+void shed_cache(heap& h, thread_state& thread);
+
 // Everything goes back to the slabs; the arrays are given up.
 void empty_cache(heap& h, thread_state& thread);
 

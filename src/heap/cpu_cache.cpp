@@ -13,6 +13,24 @@ namespace {
 constinit std::atomic<cpu_cache*> caches[max_cpus] = {};
 static_assert(sizeof caches[0] == sizeof(void*));
 
+// Sequences have been given up: not, or just now, so that some may still be under way, or for good.
+enum : std::uint32_t { in_use, ending, ended };
+constinit std::atomic<std::uint32_t> given_up{in_use};
+constinit biased_lock always_taken{biased_lock::always_taken{}};
+
+void give_up_sequences(os::restarts_end stage) {
+  if (stage == os::restarts_end::is_complete) {
+    given_up.store(ended, std::memory_order_seq_cst);
+    futex_wake(given_up, INT32_MAX);
+    return;
+  }
+  std::uint32_t expected = in_use;
+  given_up.compare_exchange_strong(expected, ending, std::memory_order_seq_cst);
+  for (std::atomic<cpu_cache*>& place : caches)
+    if (cpu_cache* const cache = place.load(std::memory_order_seq_cst); cache != nullptr)
+      cache->lock.store(&always_taken, std::memory_order_relaxed);
+}
+
 #if defined(__x86_64__)
 
 // A sequence is said to the kernel by its first address, its length, and where to go on if it was
@@ -147,7 +165,7 @@ unsigned current_cpu() {
 } // namespace
 
 bool enable_cpu_caches() {
-  return os::enable_sequences();
+  return os::enable_sequences(give_up_sequences);
 }
 
 void* pop_on_cpu(unsigned class_index) {
@@ -158,14 +176,31 @@ bool push_on_cpu(unsigned class_index, void* block) {
   return push(std::size_t{class_index} << tag_class_shift, block);
 }
 
+namespace {
+
+entrance try_enter_without_sequence() {
+  while (given_up.load(std::memory_order_seq_cst) == ending)
+    futex_wait(given_up, ending);
+  const unsigned cpu = current_cpu();
+  cpu_cache* const cache = cpu < max_cpus ? caches[cpu].load(std::memory_order_acquire) : nullptr;
+  return {cache, cache != nullptr && cache->state.owned->lock.try_enter_without_sequence()};
+}
+
+} // namespace
+
+biased_lock* lock_for_sequences(heap& h) {
+  return given_up.load(std::memory_order_seq_cst) == in_use ? &h.lock : &always_taken;
+}
+
 cpu_guard::cpu_guard() {
   for (;;) {
-    const entrance attempt = try_enter();
+    const bool by_sequence = given_up.load(std::memory_order_relaxed) == in_use;
+    const entrance attempt = by_sequence ? try_enter() : try_enter_without_sequence();
     cache_ = attempt.cache;
     if (attempt.entered)
       break;
     if (cache_ != nullptr)
-      cache_->lock->await_entrance();
+      cache_->state.owned->lock.await_entrance();
     else if (const unsigned cpu = current_cpu();
              cpu >= max_cpus || !create_cpu_cache(caches[cpu], cpu)) [[unlikely]]
       return;
@@ -175,7 +210,7 @@ cpu_guard::cpu_guard() {
 
 cpu_guard::~cpu_guard() {
   if (cache_ != nullptr)
-    cache_->lock->leave_on_cpu();
+    cache_->state.owned->lock.leave_on_cpu();
 }
 
 void check_cpu_cache(heap& h) {

@@ -19,6 +19,10 @@
 // heaps into their slabs: what an explicit heap takes along when it is destroyed must not be
 // cached.
 //
+// If the kernel comes to refuse to restart sequences (a sandbox may forbid it), they are given up:
+// from then on each sequence finds a lock that is always taken, and after a while none is under way
+// any more; then threads enter by an atomic exchange, for each block.
+//
 // Thread safety: all functions. x86-64 only so far; elsewhere no process has these caches.
 //
 // SPDX-License-Identifier: MIT
@@ -30,8 +34,8 @@
 namespace mete::heap {
 
 struct alignas(cache_line_bytes) cpu_cache {
-  thread_state state; // `owned` is the heap
-  biased_lock* lock;  // the heap's
+  thread_state state;             // `owned` is the heap
+  std::atomic<biased_lock*> lock; // the heap's, or one that is always taken
 };
 
 // False if this process cannot have them, for good. Before the first use of what follows.
@@ -58,6 +62,9 @@ public:
 private:
   cpu_cache* cache_;
 };
+
+// The lock that sequences are to look at in a new cache.
+biased_lock* lock_for_sequences(heap& h);
 
 // REQUIRES: the caller holds the heap, which is a processor's.
 void check_cpu_cache(heap& h);

@@ -9,8 +9,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace mete::heap {
+
+constinit slab_totals totals;
+
 namespace {
 
 // Fresh blocks are taken in smaller batches than used ones: what is freed meanwhile comes first.
@@ -169,7 +173,9 @@ unsigned heap::take(unsigned class_index, void** out, unsigned wanted, unsigned&
 unsigned heap::take_from(slab& s, void** out, unsigned wanted, unsigned& fresh_from,
                          bool avoid_purged) {
   const footprint_change counted(*this, s);
-  return take_blocks(s, out, wanted, fresh_from, avoid_purged);
+  const unsigned taken = take_blocks(s, out, wanted, fresh_from, avoid_purged);
+  balance_bytes += static_cast<std::ptrdiff_t>(taken * std::size_t{s.info().block_bytes});
+  return taken;
 }
 
 // The slab has nothing to take any more, or only what was freed into it meanwhile.
@@ -289,6 +295,7 @@ void heap::put(void* block) {
   slab& s = slab_of(block);
   freed_since_tick += s.info().block_bytes;
   put_block(s, block);
+  balance_bytes -= s.info().block_bytes;
   after_return(s);
 }
 
@@ -303,6 +310,8 @@ void heap::put_many(unsigned class_index, void* const* blocks, unsigned count) {
       // Neighbours mostly have one slab, whose place needs to be looked at once then.
       slab& s = *static_cast<slab*>(where.descriptor->load(std::memory_order_relaxed));
       done = put_blocks(s, blocks, count);
+      balance_bytes -=
+          static_cast<std::ptrdiff_t>(done * std::size_t{size_classes[class_index].block_bytes});
       after_return(s);
     } else {
       put_remote(tag, *blocks);
@@ -333,6 +342,7 @@ void heap::release_slab(slab& s) {
   const size_class& info = s.info();
   METE_DEBUG_CHECK(s.remote.count.load(std::memory_order_relaxed) == 0);
   footprint_bytes -= s.footprint_bytes();
+  balance_bytes -= s.live_bytes(); // not 0 when an explicit heap is destroyed
   if (s.purged_pages != 0)
     page::note_purged_in_slabs(-bytes_of_pages(s.purged_pages));
   if (info.units == 1 && spare_unit_count_ < max_spare_units) {
@@ -399,6 +409,15 @@ void heap::release_everything() {
       release_slab(*s);
   }
   release_spare_units();
+  report_totals();
+}
+
+void heap::report_totals() {
+  totals.live_bytes.fetch_add(std::exchange(balance_bytes, 0), std::memory_order_relaxed);
+  const std::size_t before = std::exchange(reported_footprint_bytes, footprint_bytes);
+  totals.footprint_bytes.fetch_add(static_cast<std::ptrdiff_t>(footprint_bytes) -
+                                       static_cast<std::ptrdiff_t>(before),
+                                   std::memory_order_relaxed);
 }
 
 // --- Decay ------------------------------------------------------------------------------------

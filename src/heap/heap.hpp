@@ -76,6 +76,14 @@ struct heap_usage {
   std::size_t outbox_blocks = 0; // freed by this thread, not delivered yet
 };
 
+// Of all heaps, as they last reported. Each counts what passes through itself, so what a heap's
+// blocks are freed by other heaps is counted there, and only the sum says how much is live.
+struct slab_totals {
+  std::atomic<std::ptrdiff_t> live_bytes{0}; // handed out, or cached
+  std::atomic<std::ptrdiff_t> footprint_bytes{0};
+};
+extern constinit slab_totals totals;
+
 class footprint_change;
 
 class heap {
@@ -103,7 +111,9 @@ public:
   // delivered now. REQUIRES: the other heap is not shared.
   [[nodiscard]] bool add_remote(std::uint32_t tag, void* block) {
     METE_DEBUG_CHECK((tag & tag_shared) == 0);
-    return outbox_.add(block, size_classes[class_of_tag(tag)].block_bytes);
+    const std::size_t bytes = size_classes[class_of_tag(tag)].block_bytes;
+    balance_bytes -= static_cast<std::ptrdiff_t>(bytes);
+    return outbox_.add(block, bytes);
   }
   void put_remote(std::uint32_t tag, void* block) {
     if (add_remote(tag, block)) [[unlikely]]
@@ -153,6 +163,9 @@ public:
   // page of it is claimed.
   void release_everything();
 
+  // Adds what has changed since the last time to `totals`.
+  void report_totals();
+
   heap_usage usage();
   void check_invariants();
 
@@ -165,12 +178,18 @@ public:
   unsigned clock_hand = 0;            // heap/cache.cpp: whose array to look at next
   std::size_t cached_limit_bytes = 0; // what the cache arrays have grown by, in bytes of blocks
   std::size_t footprint_bytes = 0;    // of all slabs
-  std::size_t grown_to = 0;           // the largest footprint for which maintenance has run
+  std::ptrdiff_t balance_bytes = 0;   // taken from slabs less freed into any, since the last report
+  std::size_t reported_footprint_bytes = 0;
+  std::size_t grown_to = 0;                 // the largest footprint for which maintenance has run
   std::atomic<std::uint32_t> operations{0}; // slow paths taken, for ticks
   std::uint32_t last_tick_ms = 0;
   std::size_t freed_since_tick = 0;         // bytes that came back to slabs
+  std::size_t tick_bytes = 1 * MiB;         // after so many it is time to tick
   std::size_t footprint_at_tick = 0;        // the last one
-  std::uint32_t operations_at_round = 0;    // maintenance lock: as decay saw it last,
+  std::size_t freed_since_shed = 0;         // the same, since the thread's cache was emptied
+  std::size_t cache_budget = SIZE_MAX;      // what arrays may grow by, as far as maintenance cares
+  std::uint32_t operations_settled = 0;     // maintenance lock: as the last settling round saw it,
+  std::uint32_t operations_at_round = 0;    // as decay saw it last,
   std::uint8_t quiet_rounds = 0;            // and in how many rounds nothing happened
   ranked_lock* const shared_lock = nullptr; // what serialises a shared heap's users
   mete_heap* explicit_home = nullptr;       // whose slabs these are (front/explicit_heap.cpp)

@@ -111,12 +111,14 @@ bool create_cpu_cache(std::atomic<cpu_cache*>& place, unsigned cpu) {
       page::release_metadata(memory, sizeof(cpu_cache));
     return false;
   }
-  auto* const cache = new (memory) cpu_cache{make_unknown_thread(), &h->lock};
+  auto* const cache = new (memory) cpu_cache{make_unknown_thread(), lock_for_sequences(*h)};
   cache->state.owned = h;
   h->thread = &cache->state;
   with_thread.fetch_add(1, std::memory_order_relaxed);
   // release: a sequence on that processor sees what was written above.
-  place.store(cache, std::memory_order_release);
+  place.store(cache, std::memory_order_seq_cst);
+  // Once more, for who gives sequences up just now and did not see the cache.
+  cache->lock.store(lock_for_sequences(*h), std::memory_order_relaxed);
   return true;
 }
 

@@ -70,6 +70,10 @@ struct slab {
     const unsigned purged = purged_pages == 0 ? 0 : count_bits(purged_pages);
     return (pages - purged) << os::page_shift;
   }
+  // Of the blocks that have not come home.
+  std::ptrdiff_t live_bytes() const {
+    return static_cast<std::ptrdiff_t>(frontier() - free_count) * info().block_bytes;
+  }
   // Which quarter of the blocks its free ones fill, 0 to 3.
   unsigned free_quarter() const {
     const unsigned step = info().capacity / partial_quarters;

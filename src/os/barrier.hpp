@@ -6,6 +6,9 @@
 // Built on membarrier(2), private expedited; where the kernel lacks it, both are full fences.
 // Idea: D. Dice, H. Huang, M. Yang, "Asymmetric Dekker synchronization" (2001).
 //
+// A sandbox may come to refuse membarrier while the process runs. Then both become fences, for good
+// (docs/decisions/0019-membarrier-refused.md).
+//
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -20,6 +23,9 @@ extern std::atomic<bool> light_barrier_is_fence;
 // Also after fork, in the child.
 void initialise_barriers();
 
+// From now on both barriers are fences. Any time; afterwards it is so for all threads.
+void use_fences();
+
 inline void light_barrier() {
   if (light_barrier_is_fence.load(std::memory_order_relaxed)) [[unlikely]]
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -29,9 +35,14 @@ inline void light_barrier() {
 
 void heavy_barrier();
 
-// From now on heavy_barrier() also restarts the restartable sequences of all other threads
-// (os/rseq.hpp): whatever they saw before the barrier, they look again. Idempotent. False if the
-// kernel cannot. Again after fork, by initialise_barriers().
-bool initialise_restarts();
+// What is left of restartable sequences (os/rseq.hpp) when the kernel refuses to restart them:
+// first no new one may do anything, then, some time later, none is under way any more.
+enum class restarts_end { begins, is_complete };
+using end_of_restarts = void (*)(restarts_end stage);
+
+// From now on heavy_barrier() also restarts the sequences of all other threads: whatever they saw
+// before the barrier, they look again. Idempotent. False if the kernel cannot. Again after fork, by
+// initialise_barriers(). `on_end` is called, perhaps more than once, if the kernel refuses later.
+bool initialise_restarts(end_of_restarts on_end);
 
 } // namespace mete::os

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "os/rseq.hpp"
 
-#include "os/barrier.hpp"
-
 #if defined(__x86_64__) && !defined(METE_THREAD_SANITIZER) && __has_include(<linux/rseq.h>)
 #  include <linux/rseq.h>
 #  define METE_HAS_SEQUENCES
@@ -22,14 +20,14 @@ constinit std::ptrdiff_t rseq_offset = 0;
 static_assert(offsetof(struct rseq, cpu_id) == rseq_cpu);
 static_assert(offsetof(struct rseq, rseq_cs) == rseq_sequence);
 
-bool enable_sequences() {
+bool enable_sequences(end_of_restarts on_end) {
   if (&__rseq_size == nullptr || &__rseq_offset == nullptr || __rseq_size == 0)
     return false;
   rseq_offset = __rseq_offset;
-  return initialise_restarts();
+  return initialise_restarts(on_end);
 }
 #else
-bool enable_sequences() { // ThreadSanitizer sees no order that the kernel makes
+bool enable_sequences(end_of_restarts) { // ThreadSanitizer sees no order that the kernel makes
   return false;
 }
 #endif

@@ -12,6 +12,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "os/barrier.hpp"
+
 #include <cstddef>
 
 namespace mete::os {
@@ -24,8 +26,8 @@ extern std::ptrdiff_t rseq_offset;
 inline constexpr int rseq_cpu = 4;
 inline constexpr int rseq_sequence = 8;
 
-// Makes heavy_barrier() (os/barrier.hpp) restart sequences, too; idempotent. False if this process
-// has no sequences, for good. Cheap before there are threads. Preserves errno.
-bool enable_sequences();
+// Makes heavy_barrier() restart sequences, too; idempotent. False if this process has no sequences,
+// for good. Cheap before there are threads. Preserves errno. For `on_end` see os/barrier.hpp.
+bool enable_sequences(end_of_restarts on_end);
 
 } // namespace mete::os

@@ -3,12 +3,12 @@
 
 #include "base/bits.hpp"
 #include "base/check.hpp"
+#include "base/units.hpp"
 #include "os/memory.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <ctime>
 #include <fcntl.h>
 #include <sys/random.h>
@@ -20,15 +20,18 @@
 namespace mete::os {
 namespace {
 
+// All of this is a part of the start of every process. So it is written without functions of the C
+// library other than syscall(): each is a symbol to look up, and its code a page to map.
+
 // The beginning of a file as a text; empty if it cannot be read.
 template <std::size_t Size>
 void read_text(const char* path, char (&text)[Size]) {
   text[0] = '\0';
-  const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+  const long file = ::syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
   if (file < 0)
     return;
-  const ssize_t length = ::read(file, text, Size - 1);
-  ::close(file);
+  const long length = ::syscall(SYS_read, file, text, Size - 1);
+  ::syscall(SYS_close, file);
   text[length < 0 ? 0 : length] = '\0';
 }
 
@@ -42,41 +45,64 @@ std::size_t leading_number(const char* text) {
   return number;
 }
 
-// The tightest limit of a group and the groups around it. `group` is cut at its slashes.
+bool begins_with(const char* text, const char* beginning) {
+  while (*beginning != '\0' && *text == *beginning) {
+    ++text;
+    ++beginning;
+  }
+  return *beginning == '\0';
+}
+
+// The tightest limit of a group and the groups around it. `group` is cut at its slashes, of which
+// the first is its beginning. The outermost group of a machine has no limit; so it is looked at
+// only where no other is found, as in a container, whose own group looks like the outermost.
 std::size_t group_limit(const char* mount, char* group, const char* file) {
+  char* end = group;
+  while (*end != '\0')
+    ++end;
+  if (end == group + 1)
+    --end; // the outermost is "/", and has no name
   std::size_t limit = SIZE_MAX;
-  for (;;) {
+  for (bool found = false;;) {
+    *end = '\0';
+    if (found && end == group)
+      return limit;
     message path{message::empty_tag{}};
     path << mount << const_cast<const char*>(group) << "/" << file;
     char text[64];
     read_text(path.text(), text);
+    found = found || text[0] != '\0';
     limit = std::min(limit, leading_number(text));
-    char* const slash = std::strrchr(group, '/');
-    if (slash == nullptr)
+    if (end == group)
       return limit;
-    *slash = '\0';
+    do
+      --end;
+    while (*end != '/');
   }
 }
 
-// /proc/self/cgroup has lines "number:controllers:path"; version 2 has no controllers.
+// /proc/self/cgroup has lines "number:controllers:path"; version 2 has no controllers, and comes
+// last. Memory is limited by one of them.
 std::size_t cgroup_limit_bytes() {
   char text[2048];
   read_text("/proc/self/cgroup", text);
-  std::size_t limit = SIZE_MAX;
-  char* rest = nullptr;
-  for (char* line = ::strtok_r(text, "\n", &rest); line != nullptr;
-       line = ::strtok_r(nullptr, "\n", &rest)) {
-    char* const controllers = std::strchr(line, ':');
-    char* const group = controllers == nullptr ? nullptr : std::strchr(controllers + 1, ':');
-    if (group == nullptr)
-      continue;
-    if (group == controllers + 1)
-      limit = std::min(limit, group_limit("/sys/fs/cgroup", group + 1, "memory.max"));
-    else if (std::strstr(controllers, ":memory:") == controllers)
-      limit =
-          std::min(limit, group_limit("/sys/fs/cgroup/memory", group + 1, "memory.limit_in_bytes"));
+  for (char* at = text; *at != '\0';) {
+    char* colon = at;
+    while (*colon != ':' && *colon != '\0')
+      ++colon;
+    at = colon;
+    while (*at != '\n' && *at != '\0')
+      ++at;
+    if (*at == '\n')
+      *at++ = '\0';
+    constexpr char version_1[] = ":memory:";
+    if (begins_with(colon, ":memory:/"))
+      return group_limit("/sys/fs/cgroup/memory", colon + sizeof version_1 - 1,
+                         "memory.limit_in_bytes");
+    if (begins_with(colon, "::/"))
+      return group_limit("/sys/fs/cgroup", colon + 2, "memory.max");
   }
-  return limit;
+  return SIZE_MAX;
 }
 
 // The first number of /proc/self/statm: pages of address space in use.
@@ -87,50 +113,78 @@ std::size_t mapped_bytes() {
   return pages == SIZE_MAX ? 0 : pages * page_bytes;
 }
 
+std::uint32_t now_ms(clockid_t clock) {
+  timespec now{};
+  ::clock_gettime(clock, &now);
+  return static_cast<std::uint32_t>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
+}
+
+// A fact that is found out by calls to the system, once. It is not 0.
+template <class Number>
+class known_once {
+public:
+  template <class Find>
+  Number get(Find find) {
+    Number number = known_.load(std::memory_order_relaxed);
+    if (number == 0) {
+      const int saved_errno = errno;
+      number = find();
+      errno = saved_errno;
+      known_.store(number, std::memory_order_relaxed);
+    }
+    return number;
+  }
+
+private:
+  std::atomic<Number> known_{0};
+};
+
 } // namespace
 
 std::size_t physical_memory_bytes() {
-  const int saved_errno = errno;
-  struct sysinfo info {};
-  const bool known = ::sysinfo(&info) == 0;
-  errno = saved_errno;
-  return known ? static_cast<std::size_t>(info.totalram) * info.mem_unit : std::size_t{1} << 30;
+  static constinit known_once<std::size_t> known;
+  return known.get([] {
+    struct sysinfo info {};
+    return ::syscall(SYS_sysinfo, &info) == 0
+               ? static_cast<std::size_t>(info.totalram) * info.mem_unit
+               : 1 * GiB;
+  });
 }
 
 std::size_t memory_limit_bytes() {
-  const int saved_errno = errno;
-  const std::size_t limit = std::min(cgroup_limit_bytes(), physical_memory_bytes());
-  errno = saved_errno;
-  return limit;
+  static constinit known_once<std::size_t> known;
+  return known.get([] { return std::min(cgroup_limit_bytes(), physical_memory_bytes()); });
 }
 
 std::size_t address_space_left_bytes() {
-  const int saved_errno = errno;
-  struct rlimit limit {};
-  std::size_t left = SIZE_MAX;
-  if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+  static constinit known_once<std::size_t> known;
+  return known.get([] {
+    struct rlimit limit {};
+    if (::syscall(SYS_prlimit64, 0, RLIMIT_AS, nullptr, &limit) != 0 ||
+        limit.rlim_cur == RLIM_INFINITY)
+      return SIZE_MAX;
     const std::size_t used = mapped_bytes();
-    left = limit.rlim_cur > used ? limit.rlim_cur - used : 0;
-  }
-  errno = saved_errno;
-  return left;
+    return limit.rlim_cur > used ? limit.rlim_cur - used : 1;
+  });
 }
 
 unsigned usable_cpus() {
-  static constinit std::atomic<unsigned> known{0};
-  unsigned count = known.load(std::memory_order_relaxed);
-  if (count == 0) {
-    const int saved_errno = errno;
+  static constinit known_once<unsigned> known;
+  return known.get([] {
     // As large as the kernel's own: a smaller one would be refused. The call returns its size.
     unsigned long set[8192 / (8 * sizeof(unsigned long))] = {};
     ::syscall(SYS_sched_getaffinity, 0, sizeof set, set);
+    unsigned count = 0;
     for (const unsigned long word : set)
       count += count_bits(word);
-    count = std::max(count, 1u);
-    known.store(count, std::memory_order_relaxed);
-    errno = saved_errno;
-  }
-  return count;
+    return std::max(count, 1u);
+  });
+}
+
+void read_system_facts() {
+  memory_limit_bytes();
+  address_space_left_bytes();
+  usable_cpus();
 }
 
 std::uintptr_t random_word() {
@@ -149,9 +203,11 @@ std::uintptr_t random_word() {
 }
 
 std::uint32_t coarse_now_ms() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return static_cast<std::uint32_t>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
+  return now_ms(CLOCK_MONOTONIC_COARSE);
+}
+
+std::uint32_t thread_cpu_ms() {
+  return now_ms(CLOCK_THREAD_CPUTIME_ID);
 }
 
 } // namespace mete::os

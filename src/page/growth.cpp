@@ -297,6 +297,7 @@ std::size_t release_empty_regions() {
       r.committed_units.store(committed, std::memory_order_release);
       continue;
     }
+    r.divided_end = 0;
     r.units.initialise(nullptr, nullptr, 0);
     r.pages.initialise(nullptr, nullptr, 0);
     r.table_bytes = 0;

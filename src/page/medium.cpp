@@ -11,6 +11,7 @@
 #include "os/system.hpp"
 #include "page/region_state.hpp"
 
+#include <algorithm>
 #include <bit>
 
 namespace mete::page {
@@ -43,8 +44,9 @@ bool borrow_units(std::size_t units, std::size_t alignment) {
   return true;
 }
 
-// REQUIRES: `part` is whole units of a free run of pages, which begins at `run_first`.
-void return_units(region& where, std::uint32_t run_first, span part) {
+// Returns the free run of units that came of it. REQUIRES: `part` is whole units of a free run of
+// pages, which begins at `run_first`.
+span return_units(region& where, std::uint32_t run_first, span part) {
   const std::uint32_t per_unit = pages_per_unit();
   const span pages{part.first * per_unit, part.count * per_unit};
   where.pages.remove(run_first, pages);
@@ -53,7 +55,7 @@ void return_units(region& where, std::uint32_t run_first, span part) {
       where.units.mark_dirty({unit, 1});
   where.pages.forget(pages, per_unit);
   tag_units(where, part.first, part.count, tag_none, nullptr);
-  where.units.insert(part, os::coarse_now_ms());
+  return where.units.insert(part, os::coarse_now_ms());
 }
 
 run_entry* live_run(region* r, const char* begin) {
@@ -68,6 +70,7 @@ run_entry* live_run(region* r, const char* begin) {
 
 void adopt_units(region& where, span units, bool zeroed) {
   tag_units(where, units.first, units.count, tag_medium, nullptr);
+  where.divided_end = std::max(where.divided_end, units.first + units.count);
   where.units.split_into_granules(units);
   const span pages{units.first * pages_per_unit(), units.count * pages_per_unit()};
   if (!zeroed)
@@ -84,11 +87,10 @@ bool return_dirty_units(region& where, std::uint32_t units) {
   return true;
 }
 
-void return_whole_units(region& where, std::uint32_t run_first, span part) {
+span return_whole_units(region& where, std::uint32_t run_first, span part) {
   const auto first = static_cast<std::uint32_t>(divide_up(part.first, pages_per_unit()));
   const std::uint32_t end = (part.first + part.count) / pages_per_unit();
-  if (first < end)
-    return_units(where, run_first, {first, end - first});
+  return first < end ? return_units(where, run_first, {first, end - first}) : span{};
 }
 
 grant allocate_pages(std::size_t bytes, std::size_t alignment) {

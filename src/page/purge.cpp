@@ -4,6 +4,7 @@
 // without the lock and nobody waits for it.
 //
 // SPDX-License-Identifier: MIT
+#include "base/bits.hpp"
 #include "base/check.hpp"
 #include "os/system.hpp"
 #include "page/region_state.hpp"
@@ -27,20 +28,34 @@ struct level {
   unsigned granule_shift;
 };
 
-// What of the free run of pages can be whole units again, now that `purged` is clean: all of it, or
-// that part with what is clean already of the units at its ends.
-span clean_part(const run_allocator& pages, span run, span purged) {
-  if (pages.entry(run.first).dirty == 0)
-    return run;
-  const std::uint32_t per_unit = pages_per_unit();
-  const std::uint32_t begin = purged.first / per_unit * per_unit;
-  const std::uint32_t end = purged.first + purged.count;
-  const std::uint32_t rest = (per_unit - end % per_unit) % per_unit;
-  if (begin >= run.first && pages.count_dirty({begin, purged.first - begin}) == 0)
-    purged = {begin, end - begin};
-  if (end + rest <= run.first + run.count && pages.count_dirty({end, rest}) == 0)
-    purged.count += rest;
-  return purged;
+// The entries of pages are in use only where units are divided into pages. When a whole unit has
+// come back to the unit level, so does the memory of its entries, as far as they fill pages of the
+// table: `run` is a free run of units, of which `part` is new. The entries become zero, which is no
+// run (run_state::none). REQUIRES: the lock, let go meanwhile.
+void purge_page_entries(region& where, span run, span part) {
+  const std::size_t bytes = pages_per_unit() * sizeof(run_entry); // for each unit
+  const std::uint32_t end = std::min(run.first + run.count, where.divided_end);
+  if (end <= run.first)
+    return;
+  const auto table = reinterpret_cast<std::uintptr_t>(&where.pages.entry(0));
+  const auto entries = [=](std::size_t unit) { return table + unit * bytes; };
+  const std::uintptr_t begin_address = std::max(align_up(entries(run.first), os::page_bytes),
+                                                align_down(entries(part.first), os::page_bytes));
+  const std::uintptr_t end_address =
+      std::min(align_down(entries(end), os::page_bytes),
+               align_up(entries(part.first + part.count), os::page_bytes));
+  if (begin_address >= end_address)
+    return;
+  const auto first = static_cast<std::uint32_t>((begin_address - table) / bytes);
+  const auto last = static_cast<std::uint32_t>((end_address - 1 - table) / bytes);
+  const span covered{first, last + 1 - first};
+  where.units.set_aside(run.first, covered);
+  {
+    unlock_guard unlocked(regions_lock);
+    // A failure does no harm: the entries stay as they are, and none is in use.
+    (void)os::purge(reinterpret_cast<char*>(begin_address), end_address - begin_address);
+  }
+  where.units.insert(covered, os::coarse_now_ms());
 }
 
 // Purges one run of `from`, or at most `most` bytes of it; 0 if there is none to purge. REQUIRES:
@@ -62,8 +77,19 @@ std::size_t purge_one(level from, Begin begin_purge, std::size_t most, bool& fai
   const span run = from.runs.finish_purge(taken, purged, os::coarse_now_ms());
   failed = !purged;
   const std::size_t bytes = (dirty_before - from.runs.dirty_granules()) << from.granule_shift;
-  if (purged && &from.runs == &from.where.pages)
-    return_whole_units(from.where, run.first, clean_part(from.runs, run, taken));
+  note_dirty_bytes();
+  if (!purged)
+    return bytes;
+  if (&from.runs == &from.where.units) {
+    purge_page_entries(from.where, run, taken);
+  } else {
+    // A run is purged piece by piece; a unit at the edge of two pieces comes back with the second.
+    const span clean = from.runs.entry(run.first).dirty == 0
+                           ? run
+                           : from.runs.clean_around(run, taken, pages_per_unit() - 1);
+    const span units = return_whole_units(from.where, run.first, clean);
+    purge_page_entries(from.where, units, units);
+  }
   note_dirty_bytes();
   return bytes;
 }

@@ -23,7 +23,8 @@ struct region {
   std::size_t table_bytes = 0;    // committed
   std::size_t metadata_bytes = 0; // committed of its part of the metadata arena
   run_allocator units;
-  run_allocator pages; // of the units tagged `medium`
+  run_allocator pages;           // of the units tagged `medium`
+  std::uint32_t divided_end = 0; // behind the last unit that ever was tagged so
 
   char* base() const { return base_address.load(std::memory_order_relaxed); }
 
@@ -84,8 +85,9 @@ void adopt_units(region& where, span units, bool zeroed);
 // Moves units of free pages, of which some are dirty, to the unit level; false if there are not
 // that many together.
 bool return_dirty_units(region& where, std::uint32_t units);
-// Those that a part of a free run of pages covers.
-void return_whole_units(region& where, std::uint32_t run_first, span part);
+// Those that a part of a free run of pages covers. Returns the free run of units that came of it;
+// of no units if the part covers none.
+span return_whole_units(region& where, std::uint32_t run_first, span part);
 // After any change to what is free: keeps the racy total of dirty_bytes().
 void note_dirty_bytes();
 

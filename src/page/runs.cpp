@@ -331,6 +331,16 @@ span run_allocator::finish_purge(span taken, bool purged, std::uint32_t now_ms) 
   return insert(taken, now_ms);
 }
 
+span run_allocator::clean_around(span run, span part, std::uint32_t most) const {
+  std::uint32_t first = part.first;
+  std::uint32_t end = part.first + part.count;
+  while (first > run.first && part.first - first < most && !is_dirty(first - 1))
+    --first;
+  while (end < run.first + run.count && end - (part.first + part.count) < most && !is_dirty(end))
+    ++end;
+  return {first, end - first};
+}
+
 span run_allocator::dirty_stretch(span run) const {
   std::uint32_t first = run.first;
   while (!is_dirty(first))

@@ -97,6 +97,11 @@ public:
 
   // Takes the beginning of the free run at `part.first`; true if the memory reads as zero.
   bool take(span part);
+  // The same; until they are inserted again the granules count as those of a run that is purged.
+  void set_aside(std::uint32_t run_first, span part) {
+    carve(run_first, part);
+    write_entries(part, run_state::occupied, run_state::occupied);
+  }
 
   // Prepares a used run for coming back piece by piece: any granule may become a neighbour of a
   // free run, so none may look like one.
@@ -123,6 +128,9 @@ public:
   std::size_t first_aligned(std::size_t granule, std::uint32_t alignment) const {
     return granule + ((0 - (base_ + granule)) & (alignment - 1));
   }
+  // `part`, which is clean, with the clean granules of its run beside it, at most `most` on each
+  // side.
+  span clean_around(span run, span part, std::uint32_t most) const;
   const run_entry& entry(std::uint32_t granule) const { return entries_[granule]; }
   run_entry& entry(std::uint32_t granule) { return entries_[granule]; }
   std::uint32_t granules() const { return granules_; }
