@@ -94,14 +94,14 @@ public:
   // Takes `part` out of the free run that begins at `run_first`. Dirty bits stay as they are; the
   // caller carries them elsewhere.
   void remove(std::uint32_t run_first, span part) { carve(run_first, part); }
-
-  // Takes the beginning of the free run at `part.first`; true if the memory reads as zero.
-  bool take(span part);
   // The same; until they are inserted again the granules count as those of a run that is purged.
   void set_aside(std::uint32_t run_first, span part) {
     carve(run_first, part);
     write_entries(part, run_state::occupied, run_state::occupied);
   }
+
+  // Takes the beginning of the free run at `part.first`; true if the memory reads as zero.
+  bool take(span part);
 
   // Prepares a used run for coming back piece by piece: any granule may become a neighbour of a
   // free run, so none may look like one.
@@ -136,7 +136,6 @@ public:
   std::uint32_t granules() const { return granules_; }
   std::size_t dirty_granules() const { return dirty_granules_; }
   std::size_t free_granules() const { return free_granules_; }
-  std::uint32_t count_dirty(span examined) const;
   void mark_dirty(span marked);
   // Clears the bits and returns how many were set.
   std::uint32_t clear_dirty(span cleared);
@@ -170,6 +169,7 @@ private:
   void link(free_part run, std::uint32_t freed_ms, std::uint32_t older);
   void unlink(std::uint32_t first);
   void write_entries(span run, run_state first, run_state last);
+  std::uint32_t count_dirty(span examined) const;
   // From the first dirty granule of a run to the last. REQUIRES: there is one.
   span dirty_stretch(span run) const;
   span coalesce(free_part added, std::uint32_t now_ms);
