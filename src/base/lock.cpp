@@ -5,18 +5,31 @@
 
 namespace mete {
 
+constinit thread_local char thread_anchor = 0;
+
 void ranked_lock::lock_slow() {
   constexpr int spins = 60;
+  const std::uint32_t self = thread_token();
   for (int spin = 0; spin < spins; ++spin) {
     spin_pause();
     std::uint32_t expected = unlocked;
     if (state_.load(std::memory_order_relaxed) == unlocked &&
-        state_.compare_exchange_weak(expected, locked, std::memory_order_acquire,
+        state_.compare_exchange_weak(expected, self, std::memory_order_acquire,
                                      std::memory_order_relaxed))
       return;
   }
-  while (state_.exchange(contended, std::memory_order_acquire) != unlocked)
-    futex_wait(state_, contended);
+  // From here on the bit stays set: others may sleep as well.
+  std::uint32_t state = state_.load(std::memory_order_relaxed);
+  for (;;) {
+    const std::uint32_t wanted = (state == unlocked ? self : state) | lock_contended;
+    if (state != wanted && !state_.compare_exchange_weak(state, wanted, std::memory_order_acquire,
+                                                         std::memory_order_relaxed))
+      continue;
+    if (state == unlocked)
+      return;
+    futex_wait(state_, wanted);
+    state = state_.load(std::memory_order_relaxed);
+  }
 }
 
 void ranked_lock::wake() {

@@ -72,9 +72,12 @@ TEST(ranked_lock_test, unlock_guard_lets_others_in_for_a_scope) {
 
 TEST(ranked_lock_test, the_child_of_a_fork_can_start_over) {
   ranked_lock lock{lock_rank::large};
+  EXPECT_FALSE(lock.reset_in_child());                       // nobody holds it
   std::thread([&] { EXPECT_TRUE(lock.try_lock()); }).join(); // its holder is gone
-  lock.reset_after_fork();
+  EXPECT_TRUE(lock.reset_in_child());
   lock.lock();
+  EXPECT_FALSE(lock.reset_in_child()); // its own stays
+  std::thread([&] { EXPECT_FALSE(lock.try_lock()); }).join();
   lock.unlock();
 }
 

@@ -3,7 +3,9 @@
 
 #include "base/bits.hpp"
 #include "base/check.hpp"
+#include "front/emergency.hpp"
 #include "front/explicit_heap.hpp"
+#include "front/gate.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
 #include "front/on_cpu.hpp"
@@ -26,10 +28,42 @@ namespace {
   return nullptr;
 }
 
+// For a thread that may not pass the gate.
+[[gnu::cold, gnu::noinline]] void* allocate_without_gate(std::size_t size, std::size_t alignment) {
+  void* const block = allocate_emergency(size, alignment);
+  return block != nullptr ? block : out_of_memory();
+}
+
+// Aligned as blocks of the class are: allocate_aligned() takes that for granted.
+[[gnu::cold, gnu::noinline]] void* allocate_class_without_gate(unsigned class_index) {
+  const std::size_t bytes = heap::size_classes[class_index].block_bytes;
+  return allocate_without_gate(bytes, bytes & -bytes);
+}
+
+// Such a thread's ordinary block, which is freed later.
+[[gnu::cold, gnu::noinline]] void deallocate_without_gate(void* block) {
+  defer([](void* put_off) { deallocate(put_off); }, block);
+}
+[[gnu::cold, gnu::noinline]] void deallocate_small_without_gate(void* block) {
+  deallocate_without_gate(heap::remove_mark(block)); // it is marked when it is freed
+}
+
+// What address, tag and mark alone do not say to be a live block in a slab: reports it if it is
+// none.
+[[gnu::noinline]] void require_live(const heap::use_of_block& use, const void* block) {
+  if (heap::looks_live_closely(block)) [[likely]]
+    return;
+  gate_pass inside;
+  heap::settle_suspect(use, block, static_cast<bool>(inside));
+}
+
 // --- Allocating -------------------------------------------------------------------------------
 
 // For threads without a heap: straight from the shared one.
 [[gnu::cold]] void* allocate_shared(unsigned class_index) {
+  gate_pass inside;
+  if (!inside)
+    return allocate_class_without_gate(class_index);
   initialise();
   shared_heap_guard shared;
   void* block = nullptr;
@@ -43,7 +77,9 @@ namespace {
 [[gnu::cold]] void* retry_class(heap::heap& h, unsigned class_index) {
   if (!relieve(heap::size_classes[class_index].block_bytes))
     return out_of_memory();
-  heap::owner_guard inside(h.lock);
+  own_heap_guard inside(h);
+  if (!inside)
+    return allocate_class_without_gate(class_index);
   void* const block = heap::refill(h, heap::this_thread, class_index);
   return block != nullptr ? block : out_of_memory();
 }
@@ -67,7 +103,9 @@ void* allocate_class_on_cpu(unsigned class_index) {
   void* block = nullptr;
   bool due = false;
   {
-    heap::owner_guard inside(h->lock);
+    own_heap_guard inside(*h);
+    if (!inside) [[unlikely]]
+      return allocate_class_without_gate(class_index);
     block = heap::refill(*h, heap::this_thread, class_index);
     due = count_slow_path(*h);
   }
@@ -78,13 +116,20 @@ void* allocate_class_on_cpu(unsigned class_index) {
   return block;
 }
 
+page::grant try_big(std::size_t size, std::size_t alignment) {
+  gate_pass inside;
+  if (!inside) [[unlikely]]
+    return {static_cast<char*>(allocate_without_gate(size, alignment)), false};
+  initialise();
+  return heap::allocate_big(size, alignment);
+}
+
 page::grant allocate_big(std::size_t size, std::size_t alignment) {
   if (size > PTRDIFF_MAX)
     return {};
-  initialise();
-  const page::grant result = heap::allocate_big(size, alignment);
+  const page::grant result = try_big(size, alignment);
   if (result.begin == nullptr && relieve(size)) [[unlikely]]
-    return heap::allocate_big(size, alignment);
+    return try_big(size, alignment);
   after_big_allocation(size);
   return result;
 }
@@ -121,9 +166,11 @@ void* allocate_zeroed_in_slab(std::size_t size) {
   } else {
     bool due = false;
     {
-      heap::owner_guard inside(h->lock);
-      block = heap::take_for_calloc(*h, heap::this_thread, class_index, zeroed);
-      due = count_slow_path(*h);
+      own_heap_guard inside(*h);
+      if (inside) [[likely]] {
+        block = heap::take_for_calloc(*h, heap::this_thread, class_index, zeroed);
+        due = count_slow_path(*h);
+      }
     }
     if (due) [[unlikely]]
       tick(*h);
@@ -150,6 +197,9 @@ void* allocate_zeroed_in_slab(std::size_t size) {
 
 // In a thread that can have no heap.
 [[gnu::cold]] void deallocate_shared(void* block, std::uint32_t tag) {
+  gate_pass inside;
+  if (!inside)
+    return deallocate_small_without_gate(block);
   shared_heap_guard shared;
   if (heap::heap* const h = shared.get(); h != nullptr)
     h->put_remote(tag, block);
@@ -164,6 +214,9 @@ void* allocate_zeroed_in_slab(std::size_t size) {
     heap::report_no_block("invalid free", block);
   tick_result ticked;
   {
+    gate_pass inside;
+    if (!inside) [[unlikely]]
+      return deallocate_small_without_gate(block);
     lock_guard guard(*h->shared_lock);
     // Its slab can have gone meanwhile if the block was freed before.
     if (!h->owns(page::locate(block).tag->load(std::memory_order_relaxed))) [[unlikely]]
@@ -179,7 +232,9 @@ void* allocate_zeroed_in_slab(std::size_t size) {
 [[gnu::noinline]] void deallocate_own(heap::heap& h, void* block, std::uint32_t tag) {
   bool due = false;
   {
-    heap::owner_guard inside(h.lock);
+    own_heap_guard inside(h);
+    if (!inside) [[unlikely]]
+      return deallocate_small_without_gate(block);
     heap::overflow(h, heap::this_thread, heap::class_of_tag(tag), block);
     due = count_slow_path(h);
   }
@@ -189,8 +244,9 @@ void* allocate_zeroed_in_slab(std::size_t size) {
 
 [[gnu::noinline]] void deliver_and_tick(heap::heap& h, bool full, bool due) {
   if (full) {
-    heap::owner_guard inside(h.lock);
-    h.deliver_outbox();
+    own_heap_guard inside(h);
+    if (inside) [[likely]]
+      h.deliver_outbox();
   }
   if (due)
     tick(h);
@@ -204,7 +260,9 @@ void* allocate_zeroed_in_slab(std::size_t size) {
   bool full = false;
   bool due = false;
   {
-    heap::owner_guard inside(h.lock);
+    own_heap_guard inside(h);
+    if (!inside) [[unlikely]]
+      return deallocate_small_without_gate(block);
     full = h.add_remote(tag, block);
     due = count_slow_path(h);
   }
@@ -251,7 +309,7 @@ inline void deallocate_in_slab(void* block, std::uint32_t tag) {
 
 // What the tag and the mark alone do not say to be a live block.
 [[gnu::noinline]] void deallocate_suspect(void* block, std::uint32_t tag) {
-  heap::require_live_closely(heap::use_free, block);
+  require_live(heap::use_free, block);
   deallocate_in_slab(block, tag);
 }
 
@@ -264,9 +322,16 @@ inline void deallocate_in_slab(void* block, std::uint32_t tag) {
     if (const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
         tag >> page::tag_owner_shift != 0)
       return deallocate_suspect(block, tag);
-  forget_big(block, where);
+  if (is_emergency_block(block)) [[unlikely]]
+    return release_emergency(block);
   const std::size_t dirty_before = page::dirty_bytes();
-  heap::release_big(block, where);
+  {
+    gate_pass inside;
+    if (!inside) [[unlikely]]
+      return deallocate_without_gate(block);
+    forget_big(block, where);
+    heap::release_big(block, where);
+  }
   after_big_free(dirty_before);
 }
 
@@ -280,7 +345,12 @@ bool worth_keeping(std::size_t usable, std::size_t size) {
 // `home`: the explicit heap in which the block stays; nullptr for blocks of malloc().
 void* move_block(mete_heap* home, void* block, std::size_t usable, std::size_t size) {
   const int saved_errno = errno;
-  void* moved = home == nullptr ? heap::map_for_growth(usable, size) : allocate_in(*home, size);
+  void* moved = nullptr;
+  if (home != nullptr) {
+    moved = allocate_in(*home, size);
+  } else if (gate_pass inside; inside) {
+    moved = heap::map_for_growth(usable, size);
+  }
   if (moved == nullptr && home == nullptr)
     moved = allocate(size);
   if (moved == nullptr) {
@@ -309,7 +379,7 @@ inline std::uint32_t tag_of(const void* block) {
 inline std::size_t small_bytes(const heap::use_of_block& use, const void* block,
                                std::uint32_t tag) {
   if (!heap::looks_live(block, tag)) [[unlikely]]
-    heap::require_live_closely(use, block);
+    require_live(use, block);
   return heap::size_classes[heap::class_of_tag(tag)].block_bytes;
 }
 
@@ -340,12 +410,13 @@ void* reallocate_big(void* block, std::size_t size) {
   if (worth_keeping(usable, size))
     return block;
   mete_heap* const home = home_of_big(block, where);
-  void* const resized = heap::resize_big(block, where, size);
-  if (resized == nullptr)
-    return move_block(home, block, usable, size);
-  if (home != nullptr && resized != block)
-    note_moved_big(resized);
-  return resized;
+  void* resized = nullptr;
+  if (gate_pass inside; inside) {
+    resized = heap::resize_big(block, where, size);
+    if (home != nullptr && resized != nullptr && resized != block)
+      note_moved_big(resized);
+  }
+  return resized != nullptr ? resized : move_block(home, block, usable, size);
 }
 
 } // namespace
@@ -403,16 +474,22 @@ void* reallocate(void* block, std::size_t size) {
   if (block == nullptr)
     return allocate(size);
   const std::uint32_t tag = tag_of(block);
-  return tag >> page::tag_owner_shift != 0 ? reallocate_small(block, tag, size)
-                                           : reallocate_big(block, size);
+  if (tag >> page::tag_owner_shift != 0) [[likely]]
+    return reallocate_small(block, tag, size);
+  if (is_emergency_block(block)) [[unlikely]]
+    return move_block(nullptr, block, emergency_bytes(use_realloc.wrong, block), size);
+  return reallocate_big(block, size);
 }
 
 std::size_t usable_size(const void* block) {
   if (block == nullptr)
     return 0;
   const std::uint32_t tag = tag_of(block);
-  return tag >> page::tag_owner_shift != 0 ? small_bytes(use_usable_size, block, tag)
-                                           : big_bytes(use_usable_size, block, page::locate(block));
+  if (tag >> page::tag_owner_shift != 0) [[likely]]
+    return small_bytes(use_usable_size, block, tag);
+  if (is_emergency_block(block)) [[unlikely]]
+    return emergency_bytes(use_usable_size.wrong, block);
+  return big_bytes(use_usable_size, block, page::locate(block));
 }
 
 std::size_t good_size(std::size_t size) {

@@ -21,10 +21,11 @@ constexpr std::uint32_t pause_after_stop_ms = 500;
 
 struct background_state {
   std::atomic<std::uint32_t> running{0};
-  std::atomic<std::uint32_t> stop{0}; // what it sleeps on
-  std::atomic<bool> wanted{false};    // something came up since it last looked
-  std::atomic<bool> forbidden{false}; // the system refused it
-  std::atomic<bool> pausing{false};   // it was stopped, `stopped_ms` not long ago
+  std::atomic<std::uint32_t> stop{0};     // what it sleeps on
+  std::atomic<bool> wanted{false};        // something came up since it last looked
+  std::atomic<bool> forbidden{false};     // the system refused it
+  std::atomic<bool> awaits_thread{false}; // not before the program has started one
+  std::atomic<bool> pausing{false};       // it was stopped, `stopped_ms` not long ago
   std::atomic<std::uint32_t> stopped_ms{0};
   std::atomic<std::size_t> freed_bytes{0}; // to slabs, since all was given back
 };
@@ -35,7 +36,7 @@ void background_rounds() {
   for (unsigned idle = 0; idle < idle_rounds_until_end && background_allowed();) {
     const std::uint32_t begin_ms = os::thread_cpu_ms();
     std::size_t purged = 0;
-    {
+    if (gate_pass inside; inside) { // else a fork takes long: in the next round, then
       lock_guard guard(maintenance_lock);
       purged = decay_round(false, SIZE_MAX);
     }
@@ -78,6 +79,8 @@ bool is_pausing() {
 
 bool background_allowed() {
   if (background.forbidden.load(std::memory_order_relaxed))
+    return false;
+  if (background.awaits_thread.load(std::memory_order_relaxed) && threads_that_allocate() < 2)
     return false;
   switch (static_cast<background_mode>(option(options.background))) {
   case background_mode::never:
@@ -136,7 +139,12 @@ void stop_background() {
     futex_wait_for(background.running, 1, stop_patience_ms);
 }
 
+void await_thread_for_background() {
+  background.awaits_thread.store(true, std::memory_order_relaxed);
+}
+
 void forget_background_thread() {
+  background.awaits_thread.store(false, std::memory_order_relaxed);
   background.running.store(0, std::memory_order_relaxed);
   background.wanted.store(false, std::memory_order_relaxed);
 }

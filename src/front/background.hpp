@@ -36,5 +36,8 @@ void stop_background();
 
 // In the child of a fork: the thread does not exist there.
 void forget_background_thread();
+// In the child of a bare clone(): only when the program has started a thread there, this library
+// may. The C library's locks may be as a vanished thread left them, and then starting one hangs.
+void await_thread_for_background();
 
 } // namespace mete::front

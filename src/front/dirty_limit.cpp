@@ -52,13 +52,14 @@ void relieve_pressure() {
     remained.store(0, std::memory_order_relaxed);
     return;
   }
-  if (resident < remained.load(std::memory_order_relaxed) + limit / 32 ||
-      !maintenance_lock.try_lock())
+  if (resident < remained.load(std::memory_order_relaxed) + limit / 32)
+    return;
+  maintenance_turn turn;
+  if (!turn)
     return;
   decay_round(true, SIZE_MAX);
   page::purge_runs_above(0);
   remained.store(page::resident_bytes(), std::memory_order_relaxed);
-  maintenance_lock.unlock();
 }
 
 void purge_excess(bool allocated, std::size_t budget) {
@@ -75,10 +76,9 @@ void purge_excess(bool allocated, std::size_t budget) {
   }
   if (new_peak)
     owed.store(limit, std::memory_order_relaxed); // racy, too
-  if (!maintenance_lock.try_lock())
-    return; // somebody is at it
-  page::purge_runs_above(limit, budget);
-  maintenance_lock.unlock();
+  maintenance_turn turn;
+  if (turn) // else somebody is at it
+    page::purge_runs_above(limit, budget);
 }
 
 } // namespace mete::front

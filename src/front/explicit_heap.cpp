@@ -4,6 +4,8 @@
 #include "base/bits.hpp"
 #include "base/list.hpp"
 #include "front/allocate.hpp"
+#include "front/emergency.hpp"
+#include "front/gate.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
 #include "heap/big.hpp"
@@ -43,21 +45,33 @@ using heap::keeper;
 // While there is no keeper at all, freeing a big block need not look for one.
 constinit std::atomic<std::size_t> keepers{0};
 
+constexpr std::uint32_t heap_patience_ms = 1000;
+
 void drop_keeper(keeper* kept) {
   page::release_metadata(kept, sizeof(keeper));
   keepers.fetch_sub(1, std::memory_order_relaxed);
 }
 
-// Allocates in the heap's slabs. `zeroed` if the block reads as zero.
-void* take_small(mete_heap& home, unsigned class_index, bool& zeroed) {
+// What an allocation in a heap has come to, beside its block.
+struct allocation {
+  bool zeroed = false;  // the block reads as zero
+  bool refused = false; // the gate is closed
+};
+
+// Allocates in the heap's slabs.
+void* take_small(mete_heap& home, unsigned class_index, allocation& result) {
   void* block = nullptr;
   tick_result ticked;
   {
+    gate_pass inside;
+    result.refused = !inside;
+    if (result.refused) [[unlikely]]
+      return nullptr;
     lock_guard guard(home.lock());
     unsigned fresh_from = 0;
     if (home.slabs.take(class_index, &block, 1, fresh_from) == 0)
       return nullptr;
-    zeroed = fresh_from == 0;
+    result.zeroed = fresh_from == 0;
     if (count_slow_path(home.slabs)) [[unlikely]]
       ticked = tick_shared(home.slabs);
   }
@@ -66,7 +80,11 @@ void* take_small(mete_heap& home, unsigned class_index, bool& zeroed) {
   return heap::remove_mark(block);
 }
 
-void* take_big(mete_heap& home, std::size_t size, std::size_t alignment, bool& zeroed) {
+void* take_big(mete_heap& home, std::size_t size, std::size_t alignment, allocation& made) {
+  gate_pass inside;
+  made.refused = !inside;
+  if (made.refused) [[unlikely]]
+    return nullptr;
   auto* const kept = static_cast<keeper*>(page::allocate_metadata(sizeof(keeper)));
   if (kept == nullptr)
     return nullptr;
@@ -75,7 +93,7 @@ void* take_big(mete_heap& home, std::size_t size, std::size_t alignment, bool& z
     page::release_metadata(kept, sizeof(keeper));
     return nullptr;
   }
-  zeroed = result.zeroed;
+  made.zeroed = result.zeroed;
   kept->block = result.begin;
   kept->home = &home;
   heap::set_keeper(result.begin, page::locate(result.begin), kept);
@@ -88,10 +106,13 @@ void* take_big(mete_heap& home, std::size_t size, std::size_t alignment, bool& z
 void* allocate_aligned_in(mete_heap& home, std::size_t alignment, std::size_t size, bool zero) {
   const std::size_t wanted = size == 0 ? 1 : size;
   const unsigned class_index = heap::aligned_class_of(wanted, alignment);
-  bool zeroed = false;
-  const auto attempt = [&] {
-    return class_index < heap::class_count ? take_small(home, class_index, zeroed)
-                                           : take_big(home, wanted, alignment, zeroed);
+  allocation made;
+  // Without a fork that takes long, a block of the heap; then one that outlives it, but that is
+  // there.
+  const auto attempt = [&]() -> void* {
+    void* const block = class_index < heap::class_count ? take_small(home, class_index, made)
+                                                        : take_big(home, wanted, alignment, made);
+    return made.refused ? allocate_emergency(wanted, alignment) : block;
   };
   void* block = wanted <= PTRDIFF_MAX ? attempt() : nullptr;
   if (block == nullptr && wanted <= PTRDIFF_MAX && relieve(wanted)) [[unlikely]]
@@ -102,11 +123,33 @@ void* allocate_aligned_in(mete_heap& home, std::size_t alignment, std::size_t si
   }
   if (class_index == heap::class_count)
     after_big_allocation(wanted);
-  if (zero && !zeroed) // all of it, as calloc
-    std::memset(block, 0,
-                class_index < heap::class_count ? heap::size_classes[class_index].block_bytes
-                                                : usable_size(block));
+  if (zero && !made.zeroed)
+    std::memset(block, 0, usable_size(block)); // all of it, as calloc
   return block;
+}
+
+// REQUIRES: the caller is inside of the gate.
+void destroy_heap(mete_heap& home) {
+  heap::heap& slabs = home.slabs;
+  bool purging = false;
+  {
+    lock_guard guard(*slabs.shared_lock);
+    slabs.explicit_home = nullptr;
+    purging = slabs.purging.load(std::memory_order_relaxed);
+    if (purging)
+      slabs.doomed = true;
+    else
+      slabs.release_everything();
+  }
+  if (!purging)
+    heap::destroy_shared_heap(slabs);
+  while (keeper* const kept = home.big_blocks.pop_front()) {
+    const page::location where = page::locate(kept->block);
+    heap::set_keeper(kept->block, where, nullptr);
+    heap::release_big(kept->block, where);
+    drop_keeper(kept);
+  }
+  page::release_metadata(&home, sizeof(mete_heap));
 }
 
 } // namespace
@@ -158,13 +201,16 @@ extern "C" {
 
 mete_heap* mete_heap_create() noexcept {
   front::initialise();
-  if (void* const memory = page::allocate_metadata(sizeof(mete_heap)); memory != nullptr) {
-    if (heap::heap* const slabs = heap::create_shared_heap(); slabs != nullptr) {
-      auto* const home = new (memory) mete_heap{*slabs};
-      slabs->explicit_home = home;
-      return home;
+  // There is no heap outside of the gate; so this waits as long as anybody would.
+  if (front::gate_pass inside{front::heap_patience_ms}; inside) {
+    if (void* const memory = page::allocate_metadata(sizeof(mete_heap)); memory != nullptr) {
+      if (heap::heap* const slabs = heap::create_shared_heap(); slabs != nullptr) {
+        auto* const home = new (memory) mete_heap{*slabs};
+        slabs->explicit_home = home;
+        return home;
+      }
+      page::release_metadata(memory, sizeof(mete_heap));
     }
-    page::release_metadata(memory, sizeof(mete_heap));
   }
   errno = ENOMEM;
   return nullptr;
@@ -174,26 +220,15 @@ void mete_heap_destroy(mete_heap* home) noexcept {
   if (home == nullptr)
     return;
   const std::size_t dirty_before = page::dirty_bytes();
-  heap::heap& slabs = home->slabs;
-  bool purging = false;
+  // Frees of its blocks that were put off come first.
+  const bool all_done = front::finish_deferred_work();
   {
-    lock_guard guard(*slabs.shared_lock);
-    slabs.explicit_home = nullptr;
-    purging = slabs.purging.load(std::memory_order_relaxed);
-    if (purging)
-      slabs.doomed = true;
-    else
-      slabs.release_everything();
+    front::gate_pass inside;
+    if (!inside || !all_done)
+      return front::defer([](void* later) { mete_heap_destroy(static_cast<mete_heap*>(later)); },
+                          home);
+    front::destroy_heap(*home);
   }
-  if (!purging)
-    heap::destroy_shared_heap(slabs);
-  while (heap::keeper* const kept = home->big_blocks.pop_front()) {
-    const page::location where = page::locate(kept->block);
-    heap::set_keeper(kept->block, where, nullptr);
-    heap::release_big(kept->block, where);
-    front::drop_keeper(kept);
-  }
-  page::release_metadata(home, sizeof(mete_heap));
   front::after_big_free(dirty_before);
 }
 

@@ -5,7 +5,11 @@
 
 namespace mete::front {
 
-// May allocate.
+// Registers mete's handlers, once a process. May allocate.
 void register_for_fork();
+
+// In the child of a fork whose handlers have not run, or never will (a bare clone()): makes the
+// heap usable. REQUIRES: the caller is outside of the gate, or in a signal handler.
+void put_child_in_order();
 
 } // namespace mete::front

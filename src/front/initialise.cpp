@@ -2,6 +2,8 @@
 #include "front/initialise.hpp"
 
 #include "base/check.hpp"
+#include "base/futex.hpp"
+#include "base/lock.hpp"
 #include "base/options.hpp"
 #include "base/placement.hpp"
 #include "front/fork.hpp"
@@ -18,15 +20,16 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
-#include <sched.h>
 #include <unistd.h>
 
 namespace mete::front {
 namespace {
 
-enum : int { untouched, under_way, done };
-constinit std::atomic<int> state{untouched};
+// 0 at first; then the name of the thread that is at it (base/lock.hpp), which is odd; then:
+constexpr std::uint32_t done = 2;
+constinit std::atomic<std::uint32_t> state{0};
 constinit bool options_read = false;
 
 // The environment may not be there yet when the dynamic loader itself allocates; then the
@@ -84,19 +87,32 @@ void use_barriers() {
 void initialise() {
   if (state.load(std::memory_order_acquire) == done)
     return;
-  int expected = untouched;
-  if (!state.compare_exchange_strong(expected, under_way, std::memory_order_acquire)) {
-    while (state.load(std::memory_order_acquire) != done)
-      ::sched_yield();
+  os::initialise_memory(); // any number of times, with the same result
+  std::uint32_t seen = 0;
+  if (!state.compare_exchange_strong(seen, thread_token(), std::memory_order_acquire)) {
+    // The thread may itself be at it, beneath a signal handler: it must not wait for itself.
+    while (seen != done && (seen & ~lock_contended) != thread_token()) {
+      const std::uint32_t awaited = seen | lock_contended;
+      if (seen == awaited ||
+          state.compare_exchange_strong(seen, awaited, std::memory_order_acquire))
+        futex_wait(state, awaited);
+      seen = state.load(std::memory_order_acquire);
+    }
     return;
   }
-  os::initialise_memory();
   heap::initialise_freed_mark();
   heap::remember_first_thread(&heap::this_thread);
   read_options();
   use_barriers();
   os::register_thread_exit(thread_exit);
-  state.store(done, std::memory_order_release);
+  if ((state.exchange(done, std::memory_order_acq_rel) & lock_contended) != 0)
+    futex_wake(state, INT32_MAX);
+}
+
+void reset_initialisation_in_child() {
+  const std::uint32_t seen = state.load(std::memory_order_relaxed);
+  if (seen != done && (seen & ~lock_contended) != thread_token())
+    state.store(0, std::memory_order_relaxed);
 }
 
 } // namespace mete::front

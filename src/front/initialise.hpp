@@ -6,7 +6,11 @@
 
 namespace mete::front {
 
-// Idempotent; any thread, any time. Does not allocate.
+// Idempotent; any thread, any time. Does not allocate. In a signal handler that interrupts the
+// first call it returns before that is done: what has not been read yet has its default.
 void initialise();
+
+// In the child of a fork: what a thread began that does not exist here is begun anew.
+void reset_initialisation_in_child();
 
 } // namespace mete::front

@@ -66,26 +66,28 @@ void begin_if_due(std::uint32_t now_ms) {
   if (!shrunk &&
       (under_way || !much_is_unused() || ensure_background() || !is_time_for_a_round(now_ms)))
     return;
-  if (!maintenance_lock.try_lock())
+  maintenance_turn turn;
+  if (!turn)
     return;
   next_heap = 0;
   settling.store(shrunk, std::memory_order_relaxed);
   inline_round_under_way.store(true, std::memory_order_relaxed);
-  maintenance_lock.unlock();
 }
 
 } // namespace
 
 void continue_inline_round(std::uint32_t now_ms) {
   begin_if_due(now_ms);
-  if (!inline_round_under_way.load(std::memory_order_relaxed) || !maintenance_lock.try_lock())
+  if (!inline_round_under_way.load(std::memory_order_relaxed))
+    return;
+  maintenance_turn turn;
+  if (!turn)
     return;
   const bool settle = settling.load(std::memory_order_relaxed);
   bool more = true;
   for (unsigned pieces = settle ? settling_pieces : 1; more && pieces != 0; --pieces)
     more = do_piece(settle);
   inline_round_under_way.store(more, std::memory_order_relaxed);
-  maintenance_lock.unlock();
 }
 
 } // namespace mete::front

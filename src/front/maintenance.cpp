@@ -5,6 +5,7 @@
 #include "base/falling.hpp"
 #include "front/background.hpp"
 #include "front/dirty_limit.hpp"
+#include "front/emergency.hpp"
 #include "front/falling_slabs.hpp"
 #include "heap/cache.hpp"
 #include "heap/registry.hpp"
@@ -241,14 +242,14 @@ bool has_grown(heap::heap& h) {
 // Memory in slabs decays with time, and with growth: a heap that takes more and more memory for
 // some sizes gives back the free pages among blocks of others.
 void pay_for_growth(heap::heap& h) {
-  if (!maintenance_lock.try_lock())
+  maintenance_turn turn;
+  if (!turn)
     return; // a round is under way
   claimed_pages claimed;
   with_heap(h, [&] { claim_piece(h, h.growth_sweep, growth_piece, claimed); });
   claimed.purge();
   if (claimed.count != 0)
     with_heap(h, [&] { give_back_claimed(h, claimed); });
-  maintenance_lock.unlock();
 }
 
 // What lies in the cache of a thread that has freed much, and may fall asleep now, would stay.
@@ -295,6 +296,7 @@ tick_result tick_inside(heap::heap& h, heap::thread_state& cache) {
 }
 
 void finish_tick(const tick_result& ticked) {
+  run_deferred_work();
   if (ticked.growing)
     pay_for_growth(*ticked.heap);
   settle_dirty(ticked.now_ms, true,
@@ -304,7 +306,9 @@ void finish_tick(const tick_result& ticked) {
 void tick(heap::heap& h) {
   tick_result ticked;
   {
-    heap::owner_guard inside(h.lock);
+    own_heap_guard inside(h);
+    if (!inside)
+      return;
     ticked = tick_inside(h, heap::this_thread);
   }
   finish_tick(ticked);
@@ -321,9 +325,15 @@ void after_big_free(std::size_t dirty_before) {
 
 std::size_t collect() {
   if (heap::heap* const own = heap::this_thread.owned; own != nullptr) {
-    heap::owner_guard inside(own->lock);
+    own_heap_guard inside(*own);
+    if (!inside)
+      return 0;
     heap::empty_cache(*own, heap::this_thread);
   }
+  run_deferred_work();
+  gate_pass inside;
+  if (!inside)
+    return 0;
   lock_guard guard(maintenance_lock);
   const std::size_t bytes = decay_round(true, 0);
   return bytes + page::purge_runs_above(0);
@@ -334,7 +344,9 @@ bool relieve(std::size_t size) {
   const page::region_usage usage = page::regions_in_use();
   if (usage.reserved_bytes - usage.committed_bytes + usage.free_bytes < size && usage.regions < 2)
     return false;
-  const std::size_t purged = collect() + page::release_empty_regions();
+  std::size_t purged = collect();
+  if (gate_pass inside; inside)
+    purged += page::release_empty_regions();
   // What came home may serve even if its pages could not be purged.
   return purged != 0 || page::regions_in_use().free_bytes > usage.free_bytes;
 }
@@ -348,7 +360,7 @@ void one_thread_is_left() {
   if (!falling_counts() || !much_is_unused() || unused < falling_amount::small_change_bytes ||
       !rounds.take(os::coarse_now_ms()))
     return;
-  {
+  if (gate_pass inside; inside) {
     lock_guard guard(maintenance_lock);
     decay_round(true, 0);
   }

@@ -10,13 +10,33 @@
 
 #include "base/lock.hpp"
 #include "base/options.hpp"
+#include "front/gate.hpp"
 #include "front/inline_round.hpp"
 #include "heap/heap.hpp"
 
 namespace mete::front {
 
-// Held during a decay round, a collection and the preparation of a fork.
+// Held during a decay round and a collection. Whoever takes it is inside of the gate
+// (front/gate.hpp).
 extern constinit ranked_lock maintenance_lock;
+
+// The maintenance lock for a scope, if it and the gate can be had at once.
+class [[nodiscard]] maintenance_turn {
+public:
+  maintenance_turn() : taken_(inside_ && maintenance_lock.try_lock()) {}
+  ~maintenance_turn() {
+    if (taken_)
+      maintenance_lock.unlock();
+  }
+  maintenance_turn(const maintenance_turn&) = delete;
+  maintenance_turn& operator=(const maintenance_turn&) = delete;
+
+  explicit operator bool() const { return taken_; }
+
+private:
+  gate_pass inside_;
+  bool taken_;
+};
 
 // Runs `work` while the heap is held, whoever's it is. An explicit heap may have been destroyed
 // meanwhile; then it is empty, or in another life. REQUIRES: the maintenance lock.

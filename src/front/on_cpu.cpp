@@ -2,6 +2,7 @@
 #include "front/on_cpu.hpp"
 
 #include "base/options.hpp"
+#include "front/gate.hpp"
 #include "front/maintenance.hpp"
 #include "heap/cache.hpp"
 #include "heap/registry.hpp"
@@ -19,11 +20,15 @@ bool threads_are_many() {
   return threads >= threads_per_cpu && threads >= threads_per_cpu * os::usable_cpus();
 }
 
-// Runs work(heap, cache) inside of the processor's heap, as one slow path. False if there is none.
+// Runs work(heap, cache) inside of the processor's heap, as one slow path. False if there is none,
+// or the gate cannot be passed.
 template <class Work>
 bool in_cpu_heap(Work work) {
   tick_result ticked;
   {
+    gate_pass gate;
+    if (!gate) [[unlikely]]
+      return false;
     heap::cpu_guard inside;
     heap::heap* const h = inside.get();
     if (h == nullptr) [[unlikely]]

@@ -3,6 +3,7 @@
 
 #include "base/bits.hpp"
 #include "base/check.hpp"
+#include "front/gate.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
 #include "heap/cpu_cache.hpp"
@@ -16,7 +17,7 @@ namespace mete::front {
 statistics take_statistics() {
   initialise();
   statistics result;
-  {
+  if (gate_pass inside{1000}; inside) {
     lock_guard guard(maintenance_lock);
     heap::for_each_heap([&](heap::heap& h) {
       ++result.heaps;
@@ -77,6 +78,8 @@ void print_statistics() {
 }
 
 void check_all_invariants() {
+  gate_pass inside{1000};
+  METE_CHECK(inside);
   page::check_region_invariants();
   lock_guard guard(maintenance_lock);
   heap::for_each_heap([](heap::heap& h) {

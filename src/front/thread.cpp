@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "front/thread.hpp"
 
+#include "front/emergency.hpp"
+#include "front/gate.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
 #include "front/on_cpu.hpp"
 #include "heap/cache.hpp"
 #include "heap/registry.hpp"
+#include "os/fork.hpp"
 #include "os/thread.hpp"
 
 namespace mete::front {
@@ -14,7 +17,7 @@ namespace {
 constinit std::atomic<heap::heap*> shared_heap{nullptr}; // made when it is needed first
 constinit std::atomic<unsigned> threads{0};
 
-// From now on the thread is known, and so is its end. Last in attaching, because it may allocate.
+// From now on the thread is known, and so is its end. May allocate.
 void count_thread() {
   if (os::arm_thread_exit())
     threads.fetch_add(1, std::memory_order_relaxed);
@@ -36,11 +39,13 @@ heap::heap* make_shared_heap() {
 }
 
 heap::heap* attach_heap() {
-  initialise();
   heap::thread_state& thread = heap::this_thread;
+  gate_pass passed;
+  if (!passed)
+    return nullptr;
+  initialise();
   if (wants_cpu_cache()) {
     thread.phase = heap::thread_phase::on_cpu;
-    count_thread();
     return nullptr;
   }
   heap::heap* const h = heap::acquire_heap(&thread);
@@ -53,14 +58,46 @@ heap::heap* attach_heap() {
   thread.owned = h;
   thread.tag = h->tag();
   thread.phase = heap::thread_phase::attached;
-  count_thread();
   return h;
+}
+
+// The end of a thread, when its cache can be left: `thread` is its state, or a copy.
+void leave_heap(heap::heap& h, heap::thread_state& thread) {
+  {
+    heap::owner_guard inside(h.lock);
+    heap::leave_cache(h, thread);
+    h.deliver_outbox(); // nothing may be stranded
+    h.drain_pending();
+    h.release_spare_units();
+    h.report_totals();
+    h.thread_has_ended = false;
+  }
+  heap::abandon_heap(h);
+}
+
+// What is left of a thread that ended while it could not pass the gate.
+void leave_heap_later(void* copy) {
+  auto& thread = *static_cast<heap::thread_state*>(copy);
+  if (thread.owned->thread == nullptr)
+    return; // abandoned already, in the child of a fork
+  if (gate_pass inside; inside)
+    leave_heap(*thread.owned, thread);
+  else
+    defer_with_copy(leave_heap_later, copy, sizeof thread);
 }
 
 } // namespace
 
 heap::heap* attach_or_none() {
-  return heap::this_thread.phase == heap::thread_phase::unknown ? attach_heap() : nullptr;
+  if (heap::this_thread.phase != heap::thread_phase::unknown)
+    return nullptr;
+  heap::heap* const h = attach_heap();
+  // Outside of the gate, because both may allocate, or call the system.
+  if (!os::is_single_threaded())
+    gate::watch_for_clones();
+  if (heap::this_thread.phase != heap::thread_phase::unknown)
+    count_thread();
+  return h;
 }
 
 shared_heap_guard::shared_heap_guard() : heap_(shared_heap.load(std::memory_order_acquire)) {
@@ -91,19 +128,16 @@ void thread_exit() {
     return discount_thread();
   if (thread.phase != heap::thread_phase::attached)
     return;
-  heap::heap* const h = thread.owned;
-  {
-    heap::owner_guard inside(h->lock);
-    heap::leave_cache(*h, thread);
-    h->deliver_outbox(); // nothing may be stranded
-    h->drain_pending();
-    h->release_spare_units();
-    h->report_totals();
-  }
+  heap::thread_state left = thread;
+  heap::this_thread = heap::make_unknown_thread();
   thread.phase = heap::thread_phase::exited;
-  thread.tag = heap::tag_of_nobody;
-  thread.owned = nullptr;
-  heap::abandon_heap(*h);
+  // Without its heap, because the next thread may have that before this one is outside.
+  if (gate_pass inside; inside) {
+    leave_heap(*left.owned, left);
+  } else {
+    left.owned->thread_has_ended = true;
+    defer_with_copy(leave_heap_later, &left, sizeof left);
+  }
   discount_thread();
 }
 

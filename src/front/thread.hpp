@@ -18,7 +18,7 @@ inline heap::heap* own_heap() {
   return attach_or_none();
 }
 
-// What threads without a heap use, one at a time.
+// What threads without a heap use, one at a time. REQUIRES: the caller is inside of the gate.
 class [[nodiscard]] shared_heap_guard {
 public:
   shared_heap_guard();

@@ -11,7 +11,8 @@
 // By the barriers, at least one sees the other. Source: D. Dice, H. Huang, M. Yang, "Asymmetric
 // Dekker synchronization" (2001), as in biased locks.
 //
-// The owner never nests. Others exclude each other by the word `revoked`.
+// The owner never nests. Others exclude each other by the word `revoked`, which names the thread
+// that holds the lock.
 //
 // The owner may also be a processor: whichever thread runs there enters, by a restartable sequence
 // that looks at both words and stores 1 into `inside` (heap/cpu_cache.cpp). The heavy barrier
@@ -96,7 +97,7 @@ public:
   // REQUIRES: it has no owner now, and gets none before restore().
   bool try_claim_unowned() {
     std::uint32_t expected = 0;
-    if (!revoked_.compare_exchange_strong(expected, 1, std::memory_order_acquire,
+    if (!revoked_.compare_exchange_strong(expected, thread_token(), std::memory_order_acquire,
                                           std::memory_order_relaxed))
       return false;
     lock_order_acquire(lock_rank::heap);
@@ -105,18 +106,16 @@ public:
 
   void restore();
 
-  // In the child of a fork, for the heap of a thread that does not exist there.
-  void reset_after_fork() {
-    inside_.store(0, std::memory_order_relaxed);
-    revoked_.store(0, std::memory_order_relaxed);
-  }
+  // In the child of a fork: whoever held the lock is outside, unless that is the calling thread, as
+  // its owner (`is_own`) or by revocation. True if it was a thread that does not exist here.
+  bool reset_in_child(bool is_own);
 
 private:
   void enter_slow();
   void sleep_while_revoked();
 
   std::atomic<std::uint32_t> inside_{0};  // 2: as 1, and somebody awaits the entrance
-  std::atomic<std::uint32_t> revoked_{0}; // 0: no, 1: yes, 2: yes and somebody sleeps
+  std::atomic<std::uint32_t> revoked_{0}; // 0: no, else by whom; lock_contended: somebody sleeps
 };
 static_assert(sizeof(biased_lock) == 8);
 

@@ -120,9 +120,19 @@ TEST_F(biased_lock_test, the_child_of_a_fork_can_start_over) {
     lock.enter();
     lock_order_reset(); // as the thread ends in the middle
   }).join();
-  lock.reset_after_fork();
+  EXPECT_TRUE(lock.reset_in_child(false));
+  EXPECT_FALSE(lock.reset_in_child(false));
   lock.revoke();
+  EXPECT_FALSE(lock.reset_in_child(false)); // the caller's own revocation stays
   lock.restore();
+  std::thread([&] {
+    lock.revoke();
+    lock_order_reset();
+  }).join();
+  EXPECT_TRUE(lock.reset_in_child(true));
+  lock.enter();
+  EXPECT_FALSE(lock.reset_in_child(true)); // and so does its own stay inside
+  lock.leave();
 }
 
 TEST(biased_lock_death_test, the_owner_never_nests) {

@@ -279,7 +279,7 @@ bool heap::is_cached_or_in_outbox(const void* block, unsigned class_index) const
   if (outbox_.contains(block))
     return true;
   void** const slots = classes[class_index].cache.slots;
-  if (thread == nullptr || slots == nullptr)
+  if (thread == nullptr || thread_has_ended || slots == nullptr)
     return false;
   // The thread may pop and push meanwhile; what a slot up to `top` holds was free at some time.
   void** const top = __atomic_load_n(&thread->bins[class_index].top, __ATOMIC_ACQUIRE);

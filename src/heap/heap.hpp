@@ -194,6 +194,9 @@ public:
   ranked_lock* const shared_lock = nullptr; // what serialises a shared heap's users
   mete_heap* explicit_home = nullptr;       // whose slabs these are (front/explicit_heap.cpp)
   std::atomic<bool> purging{false};         // claimed pages are being purged: slabs must stay
+  std::atomic<std::uint8_t> in_gate{0};     // front/gate.hpp: its thread is inside
+  bool thread_has_ended =
+      false;               // outside of the gate: its cache is kept elsewhere, and will be left
   bool doomed = false;     // destroyed while `purging`: whoever purges has to see to the rest
   slab_sweep decay_sweep;  // of the decay round,
   slab_sweep growth_sweep; // and of the owner, because the heap has grown

@@ -203,15 +203,8 @@ mapping_usage mappings_in_use() {
   return {mappings.count, mappings.bytes};
 }
 
-void lock_mappings_for_fork() {
-  mappings.lock.lock();
-}
-
-void unlock_mappings_after_fork(bool in_child) {
-  if (in_child)
-    mappings.lock.reset_after_fork();
-  else
-    mappings.lock.unlock();
+bool reset_mappings_lock_in_child() {
+  return mappings.lock.reset_in_child();
 }
 
 } // namespace mete::heap

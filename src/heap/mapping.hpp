@@ -43,7 +43,7 @@ struct mapping_usage {
 };
 mapping_usage mappings_in_use();
 
-void lock_mappings_for_fork();
-void unlock_mappings_after_fork(bool in_child);
+// In the child of a fork: true if another thread held the lock (base/lock.hpp, reset_in_child()).
+bool reset_mappings_lock_in_child();
 
 } // namespace mete::heap

@@ -175,17 +175,26 @@ bool is_cached_or_under_way(const void* block, unsigned class_index) {
   return found;
 }
 
-void lock_registry_for_fork() {
-  registry_lock.lock();
-}
-
-void unlock_registry_after_fork(bool in_child) {
-  if (!in_child)
-    return registry_lock.unlock();
-  registry_lock.reset_after_fork();
+bool reset_registry_lock_in_child() {
   // Who visits all heaps may have had one of these when it was destroyed.
   for (heap* h = destroyed; h != nullptr; h = h->next_abandoned)
-    h->shared_lock->reset_after_fork();
+    h->shared_lock->reset_in_child();
+  return registry_lock.reset_in_child();
+}
+
+void set_aside(heap& h) {
+  heaps[(h.tag() >> page::tag_owner_shift) - 1].store(nullptr, std::memory_order_release);
+  if (h.thread != nullptr) {
+    h.thread = nullptr;
+    with_thread.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  for (heap** link = &abandoned; *link != nullptr; link = &(*link)->next_abandoned)
+    if (*link == &h) {
+      *link = h.next_abandoned;
+      abandoned_count.fetch_sub(1, std::memory_order_relaxed);
+      return;
+    }
 }
 
 void abandon_all_but(heap* survivor) {

@@ -60,8 +60,11 @@ unsigned heaps_with_thread();
 // O(heaps), with a memory barrier for each. REQUIRES: no lock is held.
 bool is_cached_or_under_way(const void* block, unsigned class_index);
 
-void lock_registry_for_fork();
-void unlock_registry_after_fork(bool in_child);
+// In the child of a fork: true if another thread held the lock (base/lock.hpp, reset_in_child()).
+bool reset_registry_lock_in_child();
+// In the child, for a heap that a thread which does not exist there had in hand: nobody visits it
+// from now on, or gets anything from it. What lives in it stays, and frees of that go nowhere.
+void set_aside(heap& h);
 // In the child: every heap but the caller's lost its thread.
 void abandon_all_but(heap* survivor);
 

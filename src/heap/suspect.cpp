@@ -30,23 +30,22 @@ bool is_in_slab(slab& s, unsigned index) {
   return ((free | remote) >> (index % 64) & 1) != 0;
 }
 
-// Looks everywhere. Returns if the block is live.
-[[gnu::cold, gnu::noinline]] void settle(const use_of_block& use, slab& s, const void* block) {
-  const unsigned index = block_index(s, block, use.wrong);
-  if (is_on_purged_page(s, block) || is_in_slab(s, index) ||
-      is_cached_or_under_way(block, s.class_index))
-    report_freed_block(s, block, use.after_free);
-}
-
 } // namespace
 
-void require_live_closely(const use_of_block& use, const void* block) {
+bool looks_live_closely(const void* block) {
+  const slab* const s = slab_at(block);
+  return s != nullptr && begins_block(s->info().reciprocal, offset_in(*s, block)) &&
+         !is_marked_freed(block) && !is_on_purged_page(*s, block);
+}
+
+void settle_suspect(const use_of_block& use, const void* block, bool may_search) {
   slab* const s = slab_at(block);
-  if (s == nullptr) [[unlikely]]
+  if (s == nullptr)
     misuse(use.after_free, block, "its slab has been given back since the block was freed first");
-  if (!begins_block(s->info().reciprocal, offset_in(*s, block)) || is_marked_freed(block) ||
-      is_on_purged_page(*s, block)) [[unlikely]]
-    settle(use, *s, block);
+  const unsigned index = block_index(*s, block, use.wrong);
+  if (is_on_purged_page(*s, block) || is_in_slab(*s, index) ||
+      (may_search && is_cached_or_under_way(block, s->class_index)))
+    report_freed_block(*s, block, use.after_free);
 }
 
 } // namespace mete::heap

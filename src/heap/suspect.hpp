@@ -37,8 +37,14 @@ inline bool looks_live(const void* block, std::uint32_t tag) {
   return thread_access().begins_block(tag & bin_bits, block) && !is_marked_freed(block);
 }
 
-// Returns if a live block begins at the address; otherwise reports it, and ends the process.
-// REQUIRES: the unit's tag has an owner; no lock is held, and the thread is in no heap.
-void require_live_closely(const use_of_block& use, const void* block);
+// The same for all slabs, by what is known of the block's own.
+bool looks_live_closely(const void* block);
+
+// Returns if the suspect is a live block after all; otherwise reports it, and ends the process.
+// `may_search`: caches and outboxes, too; what lies in one is believed to be live otherwise.
+// REQUIRES: the unit's tag has an owner; no lock is held, the thread is in no heap, and inside of
+// the gate (front/gate.hpp) if it may search.
+[[gnu::cold, gnu::noinline]] void settle_suspect(const use_of_block& use, const void* block,
+                                                 bool may_search);
 
 } // namespace mete::heap

@@ -5,6 +5,7 @@
 #include <climits>
 #include <csignal>
 #include <cstdint>
+#include <ctime>
 #include <link.h>
 #include <pthread.h>
 #include <sys/auxv.h>
@@ -36,6 +37,13 @@ void* thread_main(void* argument) {
   return nullptr;
 }
 
+void rest(time_t seconds, long nanoseconds) {
+  const int saved_errno = errno;
+  const timespec time{seconds, nanoseconds};
+  ::nanosleep(&time, nullptr);
+  errno = saved_errno;
+}
+
 } // namespace
 
 bool register_thread_exit(void (*handler)()) {
@@ -48,8 +56,12 @@ bool arm_thread_exit() {
   return exit_key_exists && ::pthread_setspecific(exit_key, reinterpret_cast<void*>(1)) == 0;
 }
 
-bool register_fork_handlers(void (*prepare)(), void (*parent)(), void (*child)()) {
-  return ::pthread_atfork(prepare, parent, child) == 0;
+void rest_briefly() {
+  rest(0, 1'000); // the kernel adds a timer's slack, 50 microseconds mostly
+}
+
+void rest_for(std::uint32_t milliseconds) {
+  rest(milliseconds / 1000, static_cast<long>(milliseconds % 1000) * 1'000'000);
 }
 
 bool is_loader_code(const void* code) {

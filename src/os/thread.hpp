@@ -1,7 +1,9 @@
-// Threads: the end of each, forks, and one of our own.
+// Threads: the end of each, and one of our own.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
+
+#include <cstdint>
 
 namespace mete::os {
 
@@ -11,8 +13,9 @@ bool register_thread_exit(void (*handler)());
 // May allocate. False if the system refuses: then the handler will not run in this thread.
 bool arm_thread_exit();
 
-// As pthread_atfork. May allocate.
-bool register_fork_handlers(void (*prepare)(), void (*parent)(), void (*child)());
+// Give the processor to others for some 50 microseconds, or longer. Both preserve errno.
+void rest_briefly();
+void rest_for(std::uint32_t milliseconds);
 
 // Whether `code` is a part of the dynamic loader. It frees memory for the C library, which holds a
 // lock then that starting a thread takes, too. O(segments of the loader), without a lock.

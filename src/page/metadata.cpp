@@ -97,15 +97,8 @@ metadata_usage metadata_in_use() {
   return {metadata.mapped_bytes, metadata.used_bytes};
 }
 
-void lock_metadata_for_fork() {
-  metadata.lock.lock();
-}
-
-void unlock_metadata_after_fork(bool in_child) {
-  if (in_child)
-    metadata.lock.reset_after_fork();
-  else
-    metadata.lock.unlock();
+bool reset_metadata_lock_in_child() {
+  return metadata.lock.reset_in_child();
 }
 
 } // namespace mete::page

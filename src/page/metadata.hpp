@@ -28,7 +28,7 @@ struct metadata_usage {
 };
 metadata_usage metadata_in_use();
 
-void lock_metadata_for_fork();
-void unlock_metadata_after_fork(bool in_child);
+// In the child of a fork: true if another thread held the lock (base/lock.hpp, reset_in_child()).
+bool reset_metadata_lock_in_child();
 
 } // namespace mete::page

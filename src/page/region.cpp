@@ -170,15 +170,8 @@ void check_region_invariants() {
   }
 }
 
-void lock_regions_for_fork() {
-  regions_lock.lock();
-}
-
-void unlock_regions_after_fork(bool in_child) {
-  if (in_child)
-    regions_lock.reset_after_fork();
-  else
-    regions_lock.unlock();
+bool reset_regions_lock_in_child() {
+  return regions_lock.reset_in_child();
 }
 
 } // namespace mete::page

@@ -169,7 +169,7 @@ std::size_t release_empty_regions();
 
 void check_region_invariants();
 
-void lock_regions_for_fork();
-void unlock_regions_after_fork(bool in_child);
+// In the child of a fork: true if another thread held the lock (base/lock.hpp, reset_in_child()).
+bool reset_regions_lock_in_child();
 
 } // namespace mete::page
