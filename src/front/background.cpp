@@ -47,7 +47,10 @@ void background_rounds() {
     // However much there is to look at, at most a twentieth of a processor; to give back, a third.
     const std::uint32_t took_ms = os::thread_cpu_ms() - begin_ms;
     const std::uint32_t rest = purged == 0 ? 20 : 3;
-    futex_wait_for(background.stop, 0, std::max(round_interval_ms(), rest * took_ms));
+    if (!futex_wait_for(background.stop, 0, std::max(round_interval_ms(), rest * took_ms))) {
+      background.forbidden.store(true, std::memory_order_relaxed); // a thread that cannot sleep
+      return;
+    }
     background.stop.store(0, std::memory_order_seq_cst); // before background_allowed() is asked
   }
 }
@@ -136,7 +139,7 @@ void stop_background() {
   background.pausing.store(true, std::memory_order_relaxed);
   while (background.running.load(std::memory_order_seq_cst) != 0 &&
          os::coarse_now_ms() - begin_ms < stop_patience_ms)
-    futex_wait_for(background.running, 1, stop_patience_ms);
+    (void)futex_wait_for(background.running, 1, stop_patience_ms);
 }
 
 void await_thread_for_background() {

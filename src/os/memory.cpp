@@ -97,8 +97,9 @@ bool commit(char* begin, std::size_t bytes, std::size_t beyond) {
     ::madvise(begin, bytes, MADV_DODUMP);
     return true;
   }
-  if (errno != ENOMEM)
-    return false;
+  if (errno != ENOMEM) // a sandbox may refuse that, and allow to map: nothing is there to be lost
+    return ::mmap(begin, bytes, usable, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+                  0) != MAP_FAILED;
   // Perhaps the process has as many mappings as it may, and these pages were one more until the
   // second call. If all that is left is dumped, they join what comes before in one.
   if (::madvise(begin, bytes + beyond, MADV_DODUMP) == 0 && ::mprotect(begin, bytes, usable) == 0)

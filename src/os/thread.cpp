@@ -10,6 +10,12 @@
 #include <pthread.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+// What the C library has registered. Weak: it is null before glibc 2.35.
+extern "C" [[gnu::weak]] const unsigned int __rseq_size;
 
 namespace mete::os {
 namespace {
@@ -42,6 +48,22 @@ void rest(time_t seconds, long nanoseconds) {
   const timespec time{seconds, nanoseconds};
   ::nanosleep(&time, nullptr);
   errno = saved_errno;
+}
+
+// A new thread of the C library registers an area with rseq(2), and ends the process if that is
+// refused, as a sandbox may do that is older than the call. Without an area the kernel finds fault
+// with the call; whoever refuses it says something else.
+bool thread_would_live() {
+#if defined(SYS_rseq)
+  if (&__rseq_size == nullptr || __rseq_size == 0)
+    return true;
+  const int saved_errno = errno;
+  const bool lives = ::syscall(SYS_rseq, nullptr, 0, 0, 0) == 0 || errno == EINVAL;
+  errno = saved_errno;
+  return lives;
+#else
+  return true;
+#endif
 }
 
 } // namespace
@@ -79,6 +101,8 @@ bool is_loader_code(const void* code) {
 }
 
 bool start_thread(void (*run)(), const char* name) {
+  if (!thread_would_live())
+    return false;
   const int saved_errno = errno;
   thread_name = name;
   pthread_attr_t attributes;
