@@ -173,7 +173,7 @@ void never_a_block(misuse_class& c) {
 
 // Behind the block that lies highest, by the least distance between two blocks.
 void never_handed_out(misuse_class& c, std::size_t size) {
-  for (const std::size_t blocks : {1, 10})
+  for (const std::size_t blocks : size_list{1, 10})
     c.add(size, blocks == 1 ? "the next block" : "the tenth block", [=] {
       (void)among_neighbours(size);
       auto sorted = neighbours;
@@ -189,7 +189,7 @@ void never_handed_out(misuse_class& c, std::size_t size) {
 
 void overflow(misuse_class& c, std::size_t size) {
   for (const bool past_usable : {false, true})
-    for (const std::size_t length : {1, 8, 16, 64})
+    for (const std::size_t length : size_list{1, 8, 16, 64})
       for (const bool live : {true, false}) {
         char what[100];
         snprintf(what, sizeof what, "%zu bytes past the %s, towards %s neighbour", length,
@@ -207,7 +207,7 @@ void overflow(misuse_class& c, std::size_t size) {
 }
 
 void underflow(misuse_class& c, std::size_t size) {
-  for (const std::size_t length : {8, 16})
+  for (const std::size_t length : size_list{8, 16})
     c.add(size, length == 8 ? "8 bytes" : "16 bytes", [=] {
       char* const block = among_neighbours(size);
       wrong([=] { memset(hide(block - length), 'u', length); });

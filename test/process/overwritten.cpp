@@ -125,7 +125,7 @@ void overwrite(std::size_t size, bool elsewhere) {
   check_state();
   work_on(size); // on what was overwritten
   check_state();
-  for (const std::size_t first : {0, 1, 3})
+  for (const std::size_t first : size_list{0, 1, 3})
     free_every(4, first, elsewhere);
   check_state();
   malloc_trim(0);
