@@ -127,6 +127,13 @@ bool reserve_region(region& r, std::size_t bytes) {
   return true;
 }
 
+// For all units, so that what is committed later does not differ from what was before.
+void advise(const region& r) {
+  if (const long long advice = option(options.huge_pages); advice != 0)
+    os::advise_huge_pages(r.base(), r.reserved_units * unit_bytes,
+                          advice == 1 ? os::huge_page_advice::ask : os::huge_page_advice::refuse);
+}
+
 // The first slot without a region; max_regions if there is none.
 unsigned unused_slot() {
   unsigned index = 0;
@@ -164,9 +171,8 @@ bool commit_units(region& r, std::size_t more) {
   }
   if (!commit_part(r.base(), from * unit_bytes, to * unit_bytes, parts.table[0]))
     return false;
-  if (const long long advice = option(options.huge_pages); advice != 0)
-    os::advise_huge_pages(r.unit_address(from), more * unit_bytes,
-                          advice == 1 ? os::huge_page_advice::ask : os::huge_page_advice::refuse);
+  if (from == 0)
+    advise(r); // once more: a fresh mapping has replaced what was advised
   r.table_bytes = all_tables;
   r.committed_units.store(to, std::memory_order_release);
   if (&r == &regions[0])
@@ -220,6 +226,7 @@ region* add_region(std::size_t needed_units) {
     bytes = align_down(bytes / 2, min_region_bytes);
     bytes = bytes < needed ? needed : bytes;
   }
+  advise(r);
   if (index == region_count.load(std::memory_order_relaxed))
     region_count.store(index + 1, std::memory_order_release);
   if (index == 0) {
