@@ -77,9 +77,9 @@ namespace {
 [[gnu::cold]] void* retry_class(heap::heap& h, unsigned class_index) {
   if (!relieve(heap::size_classes[class_index].block_bytes))
     return out_of_memory();
-  own_heap_guard inside(h);
-  if (!inside)
+  if (!gate::enter_heap(h)) [[unlikely]]
     return allocate_class_without_gate(class_index);
+  own_heap_guard inside(h);
   void* const block = heap::refill(h, heap::this_thread, class_index);
   return block != nullptr ? block : out_of_memory();
 }
@@ -103,9 +103,9 @@ void* allocate_class_on_cpu(unsigned class_index) {
   void* block = nullptr;
   bool due = false;
   {
-    own_heap_guard inside(*h);
-    if (!inside) [[unlikely]]
+    if (!gate::enter_heap(*h)) [[unlikely]]
       return allocate_class_without_gate(class_index);
+    own_heap_guard inside(*h);
     block = heap::refill(*h, heap::this_thread, class_index);
     due = count_slow_path(*h);
   }
@@ -165,12 +165,10 @@ void* allocate_zeroed_in_slab(std::size_t size) {
         is_on_cpu() ? refill_on_cpu_for_calloc(class_index, zeroed) : allocate_shared(class_index);
   } else {
     bool due = false;
-    {
+    if (gate::enter_heap(*h)) [[likely]] {
       own_heap_guard inside(*h);
-      if (inside) [[likely]] {
-        block = heap::take_for_calloc(*h, heap::this_thread, class_index, zeroed);
-        due = count_slow_path(*h);
-      }
+      block = heap::take_for_calloc(*h, heap::this_thread, class_index, zeroed);
+      due = count_slow_path(*h);
     }
     if (due) [[unlikely]]
       tick(*h);
@@ -232,9 +230,9 @@ void* allocate_zeroed_in_slab(std::size_t size) {
 [[gnu::noinline]] void deallocate_own(heap::heap& h, void* block, std::uint32_t tag) {
   bool due = false;
   {
-    own_heap_guard inside(h);
-    if (!inside) [[unlikely]]
+    if (!gate::enter_heap(h)) [[unlikely]]
       return deallocate_small_without_gate(block);
+    own_heap_guard inside(h);
     heap::overflow(h, heap::this_thread, heap::class_of_tag(tag), block);
     due = count_slow_path(h);
   }
@@ -243,10 +241,9 @@ void* allocate_zeroed_in_slab(std::size_t size) {
 }
 
 [[gnu::noinline]] void deliver_and_tick(heap::heap& h, bool full, bool due) {
-  if (full) {
+  if (full && gate::enter_heap(h)) {
     own_heap_guard inside(h);
-    if (inside) [[likely]]
-      h.deliver_outbox();
+    h.deliver_outbox();
   }
   if (due)
     tick(h);
@@ -260,9 +257,9 @@ void* allocate_zeroed_in_slab(std::size_t size) {
   bool full = false;
   bool due = false;
   {
-    own_heap_guard inside(h);
-    if (!inside) [[unlikely]]
+    if (!gate::enter_heap(h)) [[unlikely]]
       return deallocate_small_without_gate(block);
+    own_heap_guard inside(h);
     full = h.add_remote(tag, block);
     due = count_slow_path(h);
   }

@@ -13,6 +13,13 @@
 namespace mete::front {
 
 constinit std::atomic<emergency_chunk*> emergency_chunks[max_emergency_chunks] = {};
+constinit std::atomic<deferred_record*> deferred_work{nullptr};
+
+struct deferred_record {
+  deferred_record* next;
+  deferred_function run;
+  void* argument;
+};
 
 // At the beginning of each chunk. `state`: the number of blocks that live, and behind it the offset
 // of the next one in granules.
@@ -131,18 +138,12 @@ void drop_block(emergency_chunk& chunk) {
   }
 }
 
-struct deferred {
-  deferred* next;
-  deferred_function run;
-  void* argument;
-};
-constinit std::atomic<deferred*> waiting{nullptr};
 constinit std::atomic<unsigned> runners{0}; // threads that have taken what waited, and are at it
 
-void push(deferred* work) {
-  work->next = waiting.load(std::memory_order_relaxed);
-  while (!waiting.compare_exchange_weak(work->next, work, std::memory_order_release,
-                                        std::memory_order_relaxed)) {
+void push(deferred_record* work) {
+  work->next = deferred_work.load(std::memory_order_relaxed);
+  while (!deferred_work.compare_exchange_weak(work->next, work, std::memory_order_release,
+                                              std::memory_order_relaxed)) {
   }
 }
 
@@ -191,28 +192,24 @@ void release_emergency(void* block) {
 }
 
 void defer(deferred_function run, void* argument) {
-  void* const memory = allocate_emergency(sizeof(deferred), 1);
+  void* const memory = allocate_emergency(sizeof(deferred_record), 1);
   if (memory != nullptr)
-    push(new (memory) deferred{nullptr, run, argument});
+    push(new (memory) deferred_record{nullptr, run, argument});
 }
 
 void defer_with_copy(deferred_function run, const void* object, std::size_t size) {
-  auto* const memory = static_cast<char*>(allocate_emergency(sizeof(deferred) + size, 1));
+  auto* const memory = static_cast<char*>(allocate_emergency(sizeof(deferred_record) + size, 1));
   if (memory == nullptr)
     return;
-  char* const copy = memory + sizeof(deferred);
+  char* const copy = memory + sizeof(deferred_record);
   std::memcpy(copy, object, size);
-  push(new (memory) deferred{nullptr, run, copy});
-}
-
-bool deferred_work_waits() {
-  return waiting.load(std::memory_order_relaxed) != nullptr;
+  push(new (memory) deferred_record{nullptr, run, copy});
 }
 
 void reset_deferred_work_in_child(bool forget) {
   runners.store(0, std::memory_order_relaxed);
   if (forget)
-    waiting.store(nullptr, std::memory_order_relaxed);
+    deferred_work.store(nullptr, std::memory_order_relaxed);
 }
 
 void run_deferred_work() {
@@ -220,9 +217,9 @@ void run_deferred_work() {
     return;
   runners.fetch_add(1, std::memory_order_acq_rel);
   // acquire: pairs with push().
-  deferred* work = waiting.exchange(nullptr, std::memory_order_acquire);
+  deferred_record* work = deferred_work.exchange(nullptr, std::memory_order_acquire);
   while (work != nullptr) {
-    deferred* const done = work;
+    deferred_record* const done = work;
     work = work->next;
     done->run(done->argument);
     release_emergency(done);

@@ -50,7 +50,11 @@ void defer(deferred_function run, void* argument);
 // As above, with a copy of an object of `size` bytes as the argument.
 void defer_with_copy(deferred_function run, const void* object, std::size_t size);
 
-bool deferred_work_waits();
+struct deferred_record;
+extern constinit std::atomic<deferred_record*> deferred_work;
+inline bool deferred_work_waits() {
+  return deferred_work.load(std::memory_order_relaxed) != nullptr;
+}
 // In the child of a fork: nobody else is at it. `forget`: things are in disorder, so what was put
 // off is forgotten.
 void reset_deferred_work_in_child(bool forget);

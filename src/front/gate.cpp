@@ -9,8 +9,6 @@
 #include "os/system.hpp"
 #include "os/thread.hpp"
 
-#include <cerrno>
-
 namespace mete::front {
 namespace gate {
 namespace {
@@ -62,8 +60,8 @@ void give_up_waiting(std::atomic<std::uint32_t>& at) {
     futex_wake(at, INT32_MAX);
 }
 
-// True if it is worth another try. The caller is outside.
-bool await_opening(std::uint32_t since_ms, std::uint32_t wait_ms) {
+// True if it is worth another try. The caller is outside. Out of line, as all that is rare here.
+[[gnu::cold, gnu::noinline]] bool await_opening(std::uint32_t since_ms, std::uint32_t wait_ms) {
   std::atomic<std::uint32_t>& at = *word.load(std::memory_order_relaxed);
   const std::uint32_t seen = at.load(std::memory_order_acquire);
   if (seen == open)
@@ -119,7 +117,12 @@ void leave_without_heap() {
   self.presence.store(outside, std::memory_order_relaxed);
 }
 
-bool enter_patiently(heap::heap& own, std::uint32_t wait_ms) {
+void leave(heap::heap& own) {
+  // release: pairs with the look of whoever closes the gate.
+  own.in_gate.store(0, std::memory_order_release);
+}
+
+[[gnu::cold, gnu::noinline]] bool enter_slow(heap::heap& own, std::uint32_t wait_ms) {
   const std::uint32_t since_ms = os::coarse_now_ms();
   for (;;) {
     leave(own);
@@ -127,9 +130,17 @@ bool enter_patiently(heap::heap& own, std::uint32_t wait_ms) {
       return false; // the heap was set aside: the child of a clone found it half changed
     own.in_gate.store(1, std::memory_order_relaxed);
     os::light_barrier();
-    if (look() == open)
+    if (is_open())
       return true;
   }
+}
+
+bool enter(heap::heap& own, std::uint32_t wait_ms) {
+  if (is_inside(own)) [[unlikely]]
+    return false;
+  own.in_gate.store(1, std::memory_order_relaxed);
+  os::light_barrier();
+  return is_open() || enter_slow(own, wait_ms);
 }
 
 // Whoever is inside leaves soon, and does not wake anybody, because leaving must stay cheap.
@@ -150,17 +161,19 @@ bool await_zero(const std::atomic<Word>& presence, std::uint32_t since_ms, std::
 
 constinit std::atomic<std::atomic<std::uint32_t>*> word{&plain_word};
 
-bool enter_slow(heap::heap& own) {
-  const int saved_errno = errno;
-  const bool entered = enter_patiently(own, patience_ms);
-  errno = saved_errno;
-  return entered;
+bool enter_heap_slow(heap::heap& own) {
+  own.lock.leave();
+  if (!enter(own, patience_ms))
+    return false;
+  own.lock.enter();
+  leave(own); // the lock says it now
+  return true;
 }
 
 bool is_inside() {
   const heap::heap* const own = heap::this_thread.owned;
   return self.presence.load(std::memory_order_relaxed) != outside ||
-         (own != nullptr && own->in_gate.load(std::memory_order_relaxed) != 0);
+         (own != nullptr && is_inside(*own));
 }
 
 void close() {
@@ -181,8 +194,11 @@ bool await_rest(std::uint32_t wait_ms) {
   // Heaps come last: threads that are about to get one are seen in the counters.
   for (const counter& each : counters)
     rests = rests && await_zero(each.inside, since_ms, wait_ms);
-  heap::for_each_heap(
-      [&](heap::heap& h) { rests = rests && await_zero(h.in_gate, since_ms, wait_ms); });
+  // The flag comes before the lock, as in enter_heap_slow().
+  heap::for_each_heap([&](heap::heap& h) {
+    rests = rests && await_zero(h.in_gate, since_ms, wait_ms) &&
+            await_zero(h.lock.presence(), since_ms, wait_ms);
+  });
   return rests;
 }
 
@@ -239,14 +255,7 @@ gate_pass::gate_pass(std::uint32_t wait_ms)
     : own_(heap::this_thread.phase == heap::thread_phase::attached ? heap::this_thread.owned
                                                                    : nullptr),
       entered_(false) {
-  const int saved_errno = errno;
-  if (own_ == nullptr)
-    entered_ = gate::enter_without_heap(wait_ms);
-  else if (wait_ms <= patience_ms)
-    entered_ = gate::enter(*own_);
-  else if (own_->in_gate.load(std::memory_order_relaxed) == 0)
-    entered_ = gate::enter_patiently(*own_, wait_ms);
-  errno = saved_errno;
+  entered_ = own_ == nullptr ? gate::enter_without_heap(wait_ms) : gate::enter(*own_, wait_ms);
 }
 
 gate_pass::~gate_pass() {

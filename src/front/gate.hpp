@@ -15,8 +15,9 @@
 // handlers: for both, the arena is the answer at once. Hence no thread ever waits for itself, and
 // no circle of threads that wait for each other lasts.
 //
-// Who is inside is seen in the thread's heap, or, for a thread without one, in a counter that it
-// shares with others.
+// Who is inside is seen in the thread's heap: in a flag of its own, or in the heap's lock, so that
+// entering both takes little more than entering one. A thread without a heap is seen in a counter
+// that it shares with others.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -39,23 +40,29 @@ enum state : std::uint32_t { wiped = 0, open, closed, overdue, broken };
 // Leads to the word: a variable, or, once there are threads, a page that is wiped in children.
 extern constinit std::atomic<std::atomic<std::uint32_t>*> word;
 
-[[gnu::cold, gnu::noinline]] bool enter_slow(heap::heap& own);
-
-// False if the caller must do without. REQUIRES: `own` is the calling thread's heap.
-inline bool enter(heap::heap& own) {
-  if (own.in_gate.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    return false; // in a signal handler that interrupted this thread inside
-  own.in_gate.store(1, std::memory_order_relaxed);
-  os::light_barrier();
+inline bool is_open() {
   // acquire: what was changed while the gate was closed is seen.
-  if (word.load(std::memory_order_relaxed)->load(std::memory_order_acquire) != open) [[unlikely]]
-    return enter_slow(own);
-  return true;
+  return word.load(std::memory_order_relaxed)->load(std::memory_order_acquire) == open;
 }
 
-inline void leave(heap::heap& own) {
-  // release: pairs with the look of whoever closes the gate.
-  own.in_gate.store(0, std::memory_order_release);
+// All of the following: False if the caller must do without. REQUIRES: `own` is the calling
+// thread's heap.
+
+// True of a signal handler that interrupted this thread inside.
+inline bool is_inside(const heap::heap& own) {
+  return (own.in_gate.load(std::memory_order_relaxed) |
+          own.lock.presence().load(std::memory_order_relaxed)) != 0;
+}
+
+// Through the gate and into the heap.
+[[gnu::cold, gnu::noinline]] bool enter_heap_slow(heap::heap& own);
+inline bool enter_heap(heap::heap& own) {
+  if (is_inside(own)) [[unlikely]]
+    return false;
+  own.lock.announce();
+  if (own.lock.is_revoked() || !is_open()) [[unlikely]]
+    return enter_heap_slow(own);
+  return true;
 }
 
 // --- For fork.
@@ -95,27 +102,17 @@ private:
   bool entered_;
 };
 
-// Inside of the gate and of the calling thread's own heap.
+// Leaves the calling thread's heap, and the gate with it, at the end of a scope. REQUIRES:
+// gate::enter_heap(own) was true. (Not in one with this: a flag would cost more than the gate.)
 class [[nodiscard]] own_heap_guard {
 public:
-  explicit own_heap_guard(heap::heap& own) : own_(own), entered_(gate::enter(own)) {
-    if (entered_) [[likely]]
-      own_.lock.enter();
-  }
-  ~own_heap_guard() {
-    if (entered_) [[likely]] {
-      own_.lock.leave();
-      gate::leave(own_);
-    }
-  }
+  explicit own_heap_guard(heap::heap& own) : own_(own) {}
+  ~own_heap_guard() { own_.lock.leave(); }
   own_heap_guard(const own_heap_guard&) = delete;
   own_heap_guard& operator=(const own_heap_guard&) = delete;
 
-  explicit operator bool() const { return entered_; }
-
 private:
   heap::heap& own_;
-  bool entered_;
 };
 
 } // namespace mete::front

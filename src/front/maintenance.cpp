@@ -296,7 +296,8 @@ tick_result tick_inside(heap::heap& h, heap::thread_state& cache) {
 }
 
 void finish_tick(const tick_result& ticked) {
-  run_deferred_work();
+  if (deferred_work_waits()) [[unlikely]]
+    run_deferred_work();
   if (ticked.growing)
     pay_for_growth(*ticked.heap);
   settle_dirty(ticked.now_ms, true,
@@ -306,9 +307,9 @@ void finish_tick(const tick_result& ticked) {
 void tick(heap::heap& h) {
   tick_result ticked;
   {
-    own_heap_guard inside(h);
-    if (!inside)
+    if (!gate::enter_heap(h)) [[unlikely]]
       return;
+    own_heap_guard inside(h);
     ticked = tick_inside(h, heap::this_thread);
   }
   finish_tick(ticked);
@@ -325,9 +326,9 @@ void after_big_free(std::size_t dirty_before) {
 
 std::size_t collect() {
   if (heap::heap* const own = heap::this_thread.owned; own != nullptr) {
-    own_heap_guard inside(*own);
-    if (!inside)
+    if (!gate::enter_heap(*own)) [[unlikely]]
       return 0;
+    own_heap_guard inside(*own);
     heap::empty_cache(*own, heap::this_thread);
   }
   run_deferred_work();

@@ -51,6 +51,20 @@ public:
       enter_slow();
   }
 
+  // enter() in two steps, for an owner that has to look at something else as well, behind the same
+  // barrier (front/gate.hpp): announce(), and then, if is_revoked(), leave() again.
+  void announce() {
+    lock_order_acquire(lock_rank::heap);
+    inside_.store(1, std::memory_order_relaxed);
+    os::light_barrier();
+  }
+  // acquire: as in enter().
+  bool is_revoked() const { return revoked_.load(std::memory_order_acquire) != 0; }
+
+  // Whether the owner is inside; for itself, for instance in a signal handler, or for others. These
+  // see it only if it entered before a barrier.
+  const std::atomic<std::uint32_t>& presence() const { return inside_; }
+
   void leave() {
     lock_order_release(lock_rank::heap);
     // release: pairs with the load in revoke().

@@ -25,6 +25,9 @@ using register_function = int (*)(handler, handler, handler, void*);
 // declared weak below gives way to it. There the constructor has to be early enough.
 extern "C" [[gnu::weak]] void* dlsym(void*, const char*) noexcept;
 #  pragma GCC diagnostic push
+#  if defined(__clang__)
+#    pragma clang diagnostic ignored "-Wunknown-warning-option"
+#  endif
 #  pragma GCC diagnostic ignored "-Wprio-ctor-dtor" // those up to 100 are for implementations: this
 [[gnu::constructor(1)]] void register_early() {
   mete::front::register_for_fork();

@@ -152,6 +152,6 @@ int main(int count, char**) {
   });
   memory_goes_back(clone_bare);
   memory_goes_back(fork);
-  among_threads(clone_bare, 20);
-  among_threads(fork_without_handlers, 20);
+  among_threads(clone_bare, 8);
+  among_threads(fork_without_handlers, 8);
 }
