@@ -138,13 +138,24 @@ void drop_block(emergency_chunk& chunk) {
   }
 }
 
-constinit std::atomic<unsigned> runners{0}; // threads that have taken what waited, and are at it
+constinit std::atomic<bool> at_work{false}; // a thread has taken what waited, and does it
 
 void push(deferred_record* work) {
   work->next = deferred_work.load(std::memory_order_relaxed);
   while (!deferred_work.compare_exchange_weak(work->next, work, std::memory_order_release,
                                               std::memory_order_relaxed)) {
   }
+}
+
+deferred_record* oldest_first(deferred_record* newest_first) {
+  deferred_record* result = nullptr;
+  while (newest_first != nullptr) {
+    deferred_record* const next = newest_first->next;
+    newest_first->next = result;
+    result = newest_first;
+    newest_first = next;
+  }
+  return result;
 }
 
 } // namespace
@@ -207,30 +218,31 @@ void defer_with_copy(deferred_function run, const void* object, std::size_t size
 }
 
 void reset_deferred_work_in_child(bool forget) {
-  runners.store(0, std::memory_order_relaxed);
+  at_work.store(false, std::memory_order_relaxed);
   if (forget)
     deferred_work.store(nullptr, std::memory_order_relaxed);
 }
 
+// One thread at a time, and what was put off first is done first: so a heap is destroyed after the
+// frees of its blocks. Work that comes here again, by freeing, finds somebody at it.
 void run_deferred_work() {
-  if (!deferred_work_waits())
+  if (!deferred_work_waits() || at_work.exchange(true, std::memory_order_acquire))
     return;
-  runners.fetch_add(1, std::memory_order_acq_rel);
   // acquire: pairs with push().
-  deferred_record* work = deferred_work.exchange(nullptr, std::memory_order_acquire);
+  deferred_record* work = oldest_first(deferred_work.exchange(nullptr, std::memory_order_acquire));
   while (work != nullptr) {
     deferred_record* const done = work;
     work = work->next;
     done->run(done->argument);
     release_emergency(done);
   }
-  runners.fetch_sub(1, std::memory_order_acq_rel);
+  at_work.store(false, std::memory_order_release);
 }
 
 bool finish_deferred_work() {
   constexpr unsigned patience_ms = 100;
   run_deferred_work();
-  for (unsigned waited_ms = 0; runners.load(std::memory_order_acquire) != 0; ++waited_ms) {
+  for (unsigned waited_ms = 0; at_work.load(std::memory_order_acquire); ++waited_ms) {
     if (waited_ms == patience_ms)
       return false;
     os::rest_for(1);

@@ -152,6 +152,15 @@ void destroy_heap(mete_heap& home) {
   page::release_metadata(&home, sizeof(mete_heap));
 }
 
+// For a heap that could not be destroyed when that was asked for.
+void destroy_heap_later(void* home) {
+  gate_pass inside;
+  if (inside)
+    destroy_heap(*static_cast<mete_heap*>(home));
+  else
+    defer(destroy_heap_later, home);
+}
+
 } // namespace
 
 mete_heap* home_of_small(std::uint32_t tag) {
@@ -225,8 +234,7 @@ void mete_heap_destroy(mete_heap* home) noexcept {
   {
     front::gate_pass inside;
     if (!inside || !all_done)
-      return front::defer([](void* later) { mete_heap_destroy(static_cast<mete_heap*>(later)); },
-                          home);
+      return front::defer(front::destroy_heap_later, home);
     front::destroy_heap(*home);
   }
   front::after_big_free(dirty_before);
