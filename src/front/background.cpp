@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "front/background.hpp"
 
+#include "base/falling.hpp"
 #include "base/futex.hpp"
 #include "base/options.hpp"
 #include "front/maintenance.hpp"
@@ -25,7 +26,7 @@ struct background_state {
   std::atomic<bool> wanted{false};        // something came up since it last looked
   std::atomic<bool> forbidden{false};     // the system refused it
   std::atomic<bool> awaits_thread{false}; // not before the program has started one
-  std::atomic<bool> pausing{false};       // it was stopped, `stopped_ms` not long ago
+  std::atomic<bool> pausing{false};       // it was stopped too often, the last time at
   std::atomic<std::uint32_t> stopped_ms{0};
   std::atomic<std::size_t> freed_bytes{0}; // to slabs, since all was given back
 };
@@ -67,7 +68,8 @@ void background_main() {
            background.running.exchange(1, std::memory_order_seq_cst) == 0);
 }
 
-// Threads that come and go would have it started and stopped all the time.
+// Threads that come and go would have it started and stopped all the time; so after some stops in a
+// row it does not come back at once.
 bool is_pausing() {
   if (!background.pausing.load(std::memory_order_relaxed))
     return false;
@@ -135,8 +137,11 @@ void stop_background() {
   background.stop.store(1, std::memory_order_seq_cst);
   futex_wake(background.stop, 1);
   const std::uint32_t begin_ms = os::coarse_now_ms();
-  background.stopped_ms.store(begin_ms, std::memory_order_relaxed);
-  background.pausing.store(true, std::memory_order_relaxed);
+  static constinit seldom stops;
+  if (!stops.take(begin_ms)) {
+    background.stopped_ms.store(begin_ms, std::memory_order_relaxed);
+    background.pausing.store(true, std::memory_order_relaxed);
+  }
   while (background.running.load(std::memory_order_seq_cst) != 0 &&
          os::coarse_now_ms() - begin_ms < stop_patience_ms)
     (void)futex_wait_for(background.running, 1, stop_patience_ms);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "front/falling_slabs.hpp"
 
+#include "base/bits.hpp"
 #include "base/falling.hpp"
 #include "front/background.hpp"
 #include "front/maintenance.hpp"
@@ -22,13 +23,17 @@ std::size_t sum(const std::atomic<std::ptrdiff_t>& total) {
       std::max(total.load(std::memory_order_relaxed), std::ptrdiff_t{0}));
 }
 
-} // namespace
-
+// The bytes of small blocks that are live, and those that are resident beside them.
+struct slab_bytes {
+  std::size_t live;
+  std::size_t slack;
+};
 slab_bytes bytes_in_slabs() {
   const std::size_t live = sum(heap::totals.live_bytes);
-  const std::size_t footprint = sum(heap::totals.footprint_bytes);
-  return {live, footprint > live ? footprint - live : 0};
+  return {live, difference_or_zero(sum(heap::totals.footprint_bytes), live)};
 }
+
+} // namespace
 
 bool slabs_are_falling() {
   static constinit falling_amount live_falling;
@@ -40,6 +45,10 @@ std::size_t shrink_step() {
   return std::max(min_step_bytes, std::min((now.live + now.slack) / 2, now.live) / steps);
 }
 
+std::size_t unused_in_slabs() {
+  return difference_or_zero(bytes_in_slabs().slack, kept_bytes.load(std::memory_order_relaxed));
+}
+
 bool slabs_have_shrunk() {
   const std::size_t slack = bytes_in_slabs().slack;
   const std::size_t kept = std::min(kept_bytes.load(std::memory_order_relaxed), slack);
@@ -49,8 +58,12 @@ bool slabs_have_shrunk() {
 }
 
 void note_purged(std::size_t bytes) {
-  const std::size_t kept = kept_bytes.load(std::memory_order_relaxed);
-  kept_bytes.store(kept - std::min(kept, bytes), std::memory_order_relaxed);
+  kept_bytes.store(difference_or_zero(kept_bytes.load(std::memory_order_relaxed), bytes),
+                   std::memory_order_relaxed);
+}
+
+void note_settled() {
+  kept_bytes.store(bytes_in_slabs().slack, std::memory_order_relaxed);
 }
 
 } // namespace mete::front

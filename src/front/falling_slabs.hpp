@@ -20,17 +20,15 @@ bool slabs_are_falling();
 // So many bytes are worth a sweep, or the emptying of a cache.
 std::size_t shrink_step();
 
-// The bytes of small blocks that are live, and those that are resident beside them.
-struct slab_bytes {
-  std::size_t live;
-  std::size_t slack;
-};
-slab_bytes bytes_in_slabs();
+// What lies free in slabs and may be given back, as far as is known.
+std::size_t unused_in_slabs();
+// It has been given back, but for what has to stay.
+void note_settled();
 
 // True if it is time for a sweep, which the caller begins, and there is no background thread.
 bool slabs_have_shrunk();
 
-// Bytes were purged in slabs by such a sweep.
+// So many bytes were purged in slabs by it.
 void note_purged(std::size_t bytes);
 
 } // namespace mete::front

@@ -98,6 +98,7 @@ void give_back_claimed(heap::heap& h, claimed_pages& claimed) {
   if (claimed.count == 0)
     return;
   h.finish_purge(claimed.items, claimed.count);
+  h.report_totals();
   h.purging.store(false, std::memory_order_relaxed);
   claimed.count = 0;
 }
@@ -357,8 +358,8 @@ void one_thread_is_left() {
     return;
   static constinit seldom rounds;
   stop_background();
-  const std::size_t unused = page::dirty_bytes() + bytes_in_slabs().slack;
-  if (!falling_counts() || !much_is_unused() || unused < falling_amount::small_change_bytes ||
+  if (!falling_counts() ||
+      page::dirty_bytes() + unused_in_slabs() < falling_amount::small_change_bytes ||
       !rounds.take(os::coarse_now_ms()))
     return;
   if (gate_pass inside; inside) {
@@ -366,6 +367,7 @@ void one_thread_is_left() {
     decay_round(true, 0);
   }
   purge_excess(false, SIZE_MAX);
+  note_settled();
   forget_freed();
 }
 

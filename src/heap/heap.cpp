@@ -300,8 +300,6 @@ void heap::put(void* block) {
 }
 
 void heap::put_many(unsigned class_index, void* const* blocks, unsigned count) {
-  // Those of others count, too: the heap that they go to may have nobody to notice.
-  freed_since_tick += std::size_t{count} * size_classes[class_index].block_bytes;
   while (count != 0) {
     const page::location where = page::locate(*blocks);
     const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
@@ -310,8 +308,9 @@ void heap::put_many(unsigned class_index, void* const* blocks, unsigned count) {
       // Neighbours mostly have one slab, whose place needs to be looked at once then.
       slab& s = *static_cast<slab*>(where.descriptor->load(std::memory_order_relaxed));
       done = put_blocks(s, blocks, count);
-      balance_bytes -=
-          static_cast<std::ptrdiff_t>(done * std::size_t{size_classes[class_index].block_bytes});
+      const std::size_t bytes = std::size_t{done} * size_classes[class_index].block_bytes;
+      freed_since_tick += bytes;
+      balance_bytes -= static_cast<std::ptrdiff_t>(bytes);
       after_return(s);
     } else {
       put_remote(tag, *blocks);

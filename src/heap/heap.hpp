@@ -113,6 +113,7 @@ public:
     METE_DEBUG_CHECK((tag & tag_shared) == 0);
     const std::size_t bytes = size_classes[class_of_tag(tag)].block_bytes;
     balance_bytes -= static_cast<std::ptrdiff_t>(bytes);
+    freed_since_tick += bytes; // the heap that it goes to may have nobody to notice
     return outbox_.add(block, bytes);
   }
   void put_remote(std::uint32_t tag, void* block) {
