@@ -3,15 +3,22 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstdlib>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace mete::heap {
 namespace {
 
 class biased_lock_test : public testing::Test {
-protected:
+public:
   biased_lock_test() { os::initialise_barriers(); }
 
   // The owner counts, while `others` revoke and count, too. Nothing but the lock protects the
@@ -133,6 +140,41 @@ TEST_F(biased_lock_test, the_child_of_a_fork_can_start_over) {
   lock.enter();
   EXPECT_FALSE(lock.reset_in_child(true)); // and so does its own stay inside
   lock.leave();
+}
+
+// From now on membarrier fails, for all threads. False if this system has no filters.
+bool refuse_membarrier(int error) {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog program{std::size(filter), filter};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
+}
+
+// In a process of its own, because it holds for good.
+void lose_membarrier_while_locks_are_taken(int error) {
+  os::initialise_barriers();
+  std::atomic<bool> refused{false};
+  std::thread sandbox([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    refused = refuse_membarrier(error);
+  });
+  long lost = 0;
+  for (int round = 0; round < 30; ++round)
+    lost += biased_lock_test::lost_counts(3, round % 2 == 0);
+  sandbox.join();
+  const bool well = !refused || (lost == 0 && os::light_barrier_is_fence);
+  std::_Exit(well ? 0 : 1);
+}
+
+TEST(biased_lock_death_test, it_holds_when_the_kernels_barrier_is_refused_later) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  for (const int error : {EPERM, ENOSYS})
+    EXPECT_EXIT(lose_membarrier_while_locks_are_taken(error), testing::ExitedWithCode(0), "");
 }
 
 TEST(biased_lock_death_test, the_owner_never_nests) {
