@@ -82,6 +82,10 @@ public:
       wake();
   }
 
+  bool is_held_by_caller() const {
+    return (state_.load(std::memory_order_relaxed) & ~lock_contended) == thread_token();
+  }
+
   // In the child of a fork: frees the lock, unless the calling thread holds it. True if another
   // thread held it, which does not exist here: what the lock guards may be half changed then.
   bool reset_in_child() {

@@ -28,6 +28,7 @@
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
 #include "front/thread.hpp"
+#include "heap/cpu_cache.hpp"
 #include "heap/mapping.hpp"
 #include "heap/registry.hpp"
 #include "os/barrier.hpp"
@@ -204,9 +205,10 @@ bool reset_heaps(bool at_rest) {
     const bool is_own = &h == heap::this_thread.owned;
     h.purging.store(false, std::memory_order_relaxed);
     const bool users_vanished = h.shared_lock != nullptr && h.shared_lock->reset_in_child();
-    // A thread in a processor's heap, or in a shared one, does not say so in its own state.
-    const bool may_be_own = is_own || (inside && (h.serves_cpu() || h.shared_lock != nullptr));
-    if (!(h.lock.reset_in_child(may_be_own) || users_vanished) || at_rest)
+    // Whether the caller may be inside, in what a signal handler interrupted.
+    const bool may_be_in = is_own || &h == heap::entered_cpu_heap() ||
+                           (h.shared_lock != nullptr && h.shared_lock->is_held_by_caller());
+    if (!(h.lock.reset_in_child(may_be_in) || users_vanished) || at_rest)
       return;
     if (h.serves_cpu() || h.shared_lock != nullptr || (is_own && inside))
       torn = true;

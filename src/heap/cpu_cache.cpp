@@ -192,6 +192,14 @@ biased_lock* lock_for_sequences(heap& h) {
   return given_up.load(std::memory_order_seq_cst) == in_use ? &h.lock : &always_taken;
 }
 
+namespace {
+[[gnu::tls_model("initial-exec")]] constinit thread_local const heap* entered_heap = nullptr;
+}
+
+const heap* entered_cpu_heap() {
+  return entered_heap;
+}
+
 cpu_guard::cpu_guard() {
   for (;;) {
     const bool by_sequence = given_up.load(std::memory_order_relaxed) == in_use;
@@ -206,9 +214,11 @@ cpu_guard::cpu_guard() {
       return;
   }
   lock_order_acquire(lock_rank::heap);
+  entered_heap = get();
 }
 
 cpu_guard::~cpu_guard() {
+  entered_heap = nullptr;
   if (cache_ != nullptr)
     cache_->state.owned->lock.leave_on_cpu();
 }

@@ -66,6 +66,10 @@ private:
 // The lock that sequences are to look at in a new cache.
 biased_lock* lock_for_sequences(heap& h);
 
+// The processor's heap that the calling thread is inside of, or nullptr: for a signal handler that
+// interrupted it there.
+const heap* entered_cpu_heap();
+
 // REQUIRES: the caller holds the heap, which is a processor's.
 void check_cpu_cache(heap& h);
 
