@@ -155,7 +155,8 @@ void destroy_heap(mete_heap& home) {
 // For a heap that could not be destroyed when that was asked for.
 void destroy_heap_later(void* home) {
   gate_pass inside;
-  if (inside)
+  // What waits by now may be a free of one of its blocks, which had to be put off once more.
+  if (inside && !deferred_work_waits())
     destroy_heap(*static_cast<mete_heap*>(home));
   else
     defer(destroy_heap_later, home);

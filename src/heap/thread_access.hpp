@@ -78,7 +78,7 @@ public:
     const auto in_unit = static_cast<std::uint16_t>(reinterpret_cast<std::uintptr_t>(block));
     const char* const reciprocal =
         reinterpret_cast<const char*>(&at(bin)) + offsetof(cache_bin, reciprocal);
-    return heap::begins_block(*reinterpret_cast<const std::uint32_t*>(reciprocal), in_unit);
+    return mete::heap::begins_block(*reinterpret_cast<const std::uint32_t*>(reciprocal), in_unit);
   }
   std::size_t differing_bits(std::uint32_t tag) const { return tag ^ this_thread.tag; }
 
