@@ -45,6 +45,7 @@ using heap::keeper;
 // While there is no keeper at all, freeing a big block need not look for one.
 constinit std::atomic<std::size_t> keepers{0};
 
+// Longer than elsewhere, because what is made outside of the gate is no part of the heap.
 constexpr std::uint32_t heap_patience_ms = 1000;
 
 void drop_keeper(keeper* kept) {
@@ -63,7 +64,7 @@ void* take_small(mete_heap& home, unsigned class_index, allocation& result) {
   void* block = nullptr;
   tick_result ticked;
   {
-    gate_pass inside;
+    gate_pass inside{heap_patience_ms};
     result.refused = !inside;
     if (result.refused) [[unlikely]]
       return nullptr;
@@ -81,7 +82,7 @@ void* take_small(mete_heap& home, unsigned class_index, allocation& result) {
 }
 
 void* take_big(mete_heap& home, std::size_t size, std::size_t alignment, allocation& made) {
-  gate_pass inside;
+  gate_pass inside{heap_patience_ms};
   made.refused = !inside;
   if (made.refused) [[unlikely]]
     return nullptr;
