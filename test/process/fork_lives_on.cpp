@@ -117,6 +117,14 @@ void generation(int left) {
     }
     wait_for(child);
   }
+  // The background thread is for processes with threads: one that sleeps will do.
+  std::atomic<bool> slept{false};
+  std::thread sleeper([&] {
+    free(malloc(100));
+    while (!slept) {
+      sleep_ms(5);
+    }
+  });
   done = true;
   for (std::thread& thread : threads) {
     thread.join();
@@ -125,6 +133,8 @@ void generation(int left) {
   const std::size_t before = resident_bytes();
   burst(200 * mib);
   await_resident_below(before + 32 * mib);
+  slept = true;
+  sleeper.join();
 }
 
 } // namespace
