@@ -4,14 +4,17 @@
 // SPDX-License-Identifier: MIT
 #include "page/region.hpp"
 
+#include "base/bits.hpp"
 #include "block_pattern.hpp"
 #include "os/memory.hpp"
+#include "page/region_state.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
 #include <random>
+#include <sys/mman.h>
 #include <vector>
 
 namespace mete::page {
@@ -192,6 +195,50 @@ TEST_F(medium_test, whole_units_go_back_when_they_are_purged) {
   purge_runs_above(0);
   EXPECT_EQ(dirty_bytes(), 0u);
   EXPECT_EQ(locate(block.begin + unit_bytes).tag->load(), tag_none);
+}
+
+// However small the pieces, and wherever their edges: no unit is left behind.
+TEST_F(medium_test, whole_units_go_back_when_they_are_purged_in_pieces) {
+  for (const std::size_t budget : {36 * KiB, 44 * KiB, 60 * KiB, 100 * KiB, 300 * KiB}) {
+    const grant block = allocate_pages(12 * unit_bytes, unit_bytes);
+    std::fill_n(block.begin, 12 * unit_bytes, '\1');
+    EXPECT_TRUE(release_pages(block.begin));
+    while (purge_runs_above(0, budget) != 0) {
+    }
+    EXPECT_EQ(dirty_bytes(), 0u);
+    for (std::size_t unit = 0; unit < 12; ++unit)
+      EXPECT_EQ(locate(block.begin + unit * unit_bytes).tag->load(), tag_none)
+          << unit << ", " << budget;
+  }
+}
+
+// Units that are not divided into pages any more need no entries for their pages.
+TEST_F(medium_test, the_memory_of_entries_goes_back_with_the_units) {
+  constexpr std::size_t units = 400;
+  const grant first = allocate_pages(units * unit_bytes, unit_bytes);
+  region& where = *find_region(first.begin);
+  EXPECT_TRUE(release_pages(first.begin));
+  std::vector<grant> small; // so that entries all over the table are written
+  for (std::size_t count = 0; count < units; ++count)
+    small.push_back(allocate_pages(unit_bytes, unit_bytes));
+  for (const grant& each : small)
+    EXPECT_TRUE(release_pages(each.begin));
+  char* const entries = reinterpret_cast<char*>(&where.pages.entry(where.page_of(first.begin)));
+  char* const begin = align_up(entries, os::page_bytes);
+  const std::size_t bytes =
+      align_down(units * pages_per_unit() * sizeof(run_entry), os::page_bytes) - os::page_bytes;
+  const auto resident = [&] {
+    std::vector<unsigned char> present(bytes / os::page_bytes);
+    EXPECT_EQ(::mincore(begin, bytes, present.data()), 0);
+    return std::count_if(present.begin(), present.end(), [](auto page) { return (page & 1) != 0; });
+  };
+  const auto before = resident();
+  while (purge_runs_above(0, 300 * KiB) != 0) {
+  }
+  EXPECT_LE(resident(), before / 4);
+  const grant again = allocate_pages(units * unit_bytes, unit_bytes); // they serve as before
+  EXPECT_NE(again.begin, nullptr);
+  EXPECT_TRUE(release_pages(again.begin));
 }
 
 // Random operations; the model is the set of live objects, each full of a pattern of its own.
