@@ -12,8 +12,10 @@ namespace {
 
 TEST(emergency_test, blocks_are_aligned_apart_and_known) {
   std::vector<void*> blocks;
-  for (std::size_t size : {0, 1, 16, 17, 1000, 100'000, 5'000'000})
-    for (std::size_t alignment : {1, 16, 64, 4096, 65536, 1 << 20}) {
+  for (const std::size_t size :
+       std::initializer_list<std::size_t>{0, 1, 16, 17, 1000, 100'000, 5'000'000})
+    for (const std::size_t alignment :
+         std::initializer_list<std::size_t>{1, 16, 64, 4096, 65536, 1 << 20}) {
       void* const block = allocate_emergency(size, alignment);
       ASSERT_NE(block, nullptr);
       EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block) % alignment, 0u);
