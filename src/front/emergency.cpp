@@ -82,8 +82,10 @@ emergency_chunk* make_chunk(unsigned index, std::size_t needed) {
   needed = align_up(needed + begin_offset * granule, os::page_bytes);
   bytes = bytes < needed ? needed : bytes;
   char* memory = os::map(bytes, os::page_bytes);
-  if (memory == nullptr && needed < bytes)
-    memory = os::map(bytes = needed, os::page_bytes);
+  // Under a limit a smaller one, but none so small that the few there can be are soon full.
+  const std::size_t least = needed < first_chunk_bytes ? first_chunk_bytes : needed;
+  if (memory == nullptr && least < bytes)
+    memory = os::map(bytes = least, os::page_bytes);
   if (memory == nullptr)
     return nullptr;
   auto* const chunk = new (memory) emergency_chunk{bytes / granule, {begin_offset}};
