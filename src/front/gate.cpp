@@ -35,17 +35,50 @@ enum presence : std::uint8_t { outside, changing, inside };
 struct thread_at_gate {
   std::atomic<std::uint8_t> presence{outside}; // atomic for signal handlers only
   bool closes = false;
+  bool waits = false;
 };
 [[gnu::tls_model("initial-exec")]] constinit thread_local thread_at_gate self;
+
+std::uint32_t look() {
+  return word.load(std::memory_order_relaxed)->load(std::memory_order_seq_cst);
+}
+
+// Threads that wait, or are about to try again. Whoever wants to close the gate lets them in first:
+// otherwise those who fork all the time would leave none to the others.
+constinit std::atomic<std::uint32_t> waiting_threads{0};
+constexpr std::uint32_t courtesy_ms = 4;
+
+class [[nodiscard]] waiting_scope {
+public:
+  waiting_scope() : counted_(!self.waits) {
+    if (counted_)
+      waiting_threads.fetch_add(1, std::memory_order_relaxed);
+    self.waits = true;
+  }
+  ~waiting_scope() {
+    if (!counted_)
+      return;
+    self.waits = false;
+    waiting_threads.fetch_sub(1, std::memory_order_relaxed);
+  }
+  waiting_scope(const waiting_scope&) = delete;
+  waiting_scope& operator=(const waiting_scope&) = delete;
+
+private:
+  bool counted_;
+};
+
+void let_waiting_threads_in() {
+  const std::uint32_t since_ms = os::coarse_now_ms();
+  while (waiting_threads.load(std::memory_order_relaxed) != 0 && look() == open &&
+         os::coarse_now_ms() - since_ms <= courtesy_ms)
+    os::rest_briefly();
+}
 
 counter& own_counter() {
   const auto address = reinterpret_cast<std::uintptr_t>(&self);
   return counters[static_cast<std::uint32_t>((address >> 12) * 0x9e3779b9u) >>
                   (32 - counters_shift)];
-}
-
-std::uint32_t look() {
-  return word.load(std::memory_order_relaxed)->load(std::memory_order_seq_cst);
 }
 
 void set_words(std::uint32_t value) {
@@ -98,6 +131,7 @@ bool enter_without_heap(std::uint32_t wait_ms) {
   step(1, inside);
   if (look() == open) [[likely]]
     return true;
+  const waiting_scope waiting;
   const std::uint32_t since_ms = os::coarse_now_ms();
   for (;;) {
     step(~std::uint32_t{0}, outside);
@@ -123,6 +157,7 @@ void leave(heap::heap& own) {
 }
 
 [[gnu::cold, gnu::noinline]] bool enter_slow(heap::heap& own, std::uint32_t wait_ms) {
+  const waiting_scope waiting;
   const std::uint32_t since_ms = os::coarse_now_ms();
   for (;;) {
     leave(own);
@@ -180,6 +215,7 @@ void close() {
   self.closes = true;
   if (look() == broken)
     return;
+  let_waiting_threads_in();
   {
     lock_guard guard(words_lock);
     if (++closers == 1)
@@ -220,6 +256,7 @@ bool reset_in_child(bool stays_closed) {
   words_lock.reset_in_child();
   self.closes = stays_closed;
   closers = stays_closed ? 1 : 0;
+  waiting_threads.store(self.waits ? 1 : 0, std::memory_order_relaxed);
   for (counter& each : counters)
     each.inside.store(&each == &own_counter() && presence == inside ? 1 : 0,
                       std::memory_order_relaxed);

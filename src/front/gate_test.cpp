@@ -114,6 +114,28 @@ TEST_F(gate_test, it_opens_for_those_who_wait) {
   EXPECT_TRUE(entered);
 }
 
+// Otherwise threads that fork in turn would keep all others out.
+TEST_F(gate_test, those_who_wait_come_before_the_next_fork) {
+  constexpr int rounds = 30;
+  int let_in = 0;
+  for (int round = 0; round < rounds; ++round) {
+    gate::close();
+    ASSERT_TRUE(gate::await_rest(60'000));
+    std::atomic<bool> entered{false};
+    std::thread other([&] {
+      gate_pass inside{60'000};
+      entered = bool(inside);
+    });
+    std::this_thread::sleep_for(milliseconds(5));
+    gate::open_again();
+    gate::close();
+    let_in += entered;
+    gate::open_again();
+    other.join();
+  }
+  EXPECT_GE(let_in, rounds / 6); // a busy machine may take longer than they are waited for
+}
+
 TEST_F(gate_test, it_stays_closed_for_the_last_of_several) {
   gate::close();
   std::atomic<bool> closed{false}, opens{false};
