@@ -267,12 +267,14 @@ slab* heap::create_slab(unsigned class_index) {
   return &s;
 }
 
+std::uint32_t heap::tag_of(const slab& s) const {
+  return tag_ | std::uint32_t{s.class_index} << tag_class_shift |
+         (s.purged_pages != 0 ? tag_purged : 0);
+}
+
 // Writes what the slab is now into the tags of its units.
 void heap::tag_slab(const slab& s) {
-  page::retag_units(s.begin, s.info().units,
-                    tag_ | std::uint32_t{s.class_index} << tag_class_shift |
-                        (s.purged_pages != 0 ? tag_purged : 0),
-                    const_cast<slab*>(&s));
+  page::retag_units(s.begin, s.info().units, tag_of(s), const_cast<slab*>(&s));
 }
 
 bool heap::is_cached_or_in_outbox(const void* block, unsigned class_index) const {
@@ -542,9 +544,7 @@ void heap::check_invariants() {
     METE_CHECK(s.remote.owner.load(std::memory_order_relaxed) == &pending);
     METE_CHECK(s.place != slab_place::full || s.free_count == 0);
     const page::location where = page::locate(s.begin);
-    METE_CHECK(where.tag->load(std::memory_order_relaxed) ==
-               (tag_ | std::uint32_t{s.class_index} << tag_class_shift |
-                (s.purged_pages != 0 ? tag_purged : 0)));
+    METE_CHECK(where.tag->load(std::memory_order_relaxed) == tag_of(s));
     METE_CHECK(where.descriptor->load(std::memory_order_relaxed) == &s);
   });
   METE_CHECK(footprint == footprint_bytes);

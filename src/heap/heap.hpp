@@ -214,6 +214,7 @@ private:
   slab* find_fresh(unsigned class_index);
   void retire(slab*& s);
   slab* create_slab(unsigned class_index);
+  std::uint32_t tag_of(const slab& s) const;
   void tag_slab(const slab& s);
   void release_slab(slab& s);
   void after_return(slab& s);

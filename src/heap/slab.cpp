@@ -75,9 +75,9 @@ void for_each_stretch(const slab& s, std::uint64_t pages, Visit visit) {
   }
 }
 
-// Of the next `count` blocks beyond the frontier all but the first will wait in a cache. They bear
-// the mark, as one more does that stays behind: so whoever frees the neighbour of a block is
-// noticed. Only where that touches hardly a page before its time.
+// The next `count` blocks beyond the frontier are taken, and most will wait in a cache. They bear
+// the mark, which goes when they are handed out, and so does the one that comes next: whoever frees
+// the neighbour of a block is noticed. Only where that touches hardly a page before its time.
 void mark_fresh(slab& s, unsigned count) {
   const std::size_t bytes = s.info().block_bytes;
   if (bytes > max_table_bytes)
