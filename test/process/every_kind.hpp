@@ -5,6 +5,7 @@
 
 #include "check.hpp"
 
+#include <cstring>
 #include <malloc.h>
 
 // Sizes of each kind (small, medium, large, a mapping of its own). The largest is far above what
@@ -22,6 +23,19 @@ inline void check_ends(const char* block, std::size_t size, char value) {
   CHECK_EQ(block[0], value);
   CHECK_EQ(block[size / 2], value);
   CHECK_EQ(block[size - 1], value);
+}
+
+// So many bytes, in medium blocks, written to and freed again.
+inline void burst(std::size_t bytes) {
+  static void* blocks[10000];
+  const std::size_t number = bytes / (60 * kib);
+  for (std::size_t i = 0; i < number; ++i) {
+    blocks[i] = malloc(60 * kib);
+    std::memset(blocks[i], 1, 60 * kib);
+  }
+  for (std::size_t i = 0; i < number; ++i) {
+    free(blocks[i]);
+  }
 }
 
 // Blocks that one thread allocates and another one frees or resizes.

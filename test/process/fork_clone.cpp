@@ -94,18 +94,6 @@ void among_threads(Make make, int rounds) {
   stop = false;
 }
 
-void burst(std::size_t bytes) {
-  static void* blocks[10000];
-  const std::size_t number = bytes / (60 * kib);
-  for (std::size_t i = 0; i < number; ++i) {
-    blocks[i] = malloc(60 * kib);
-    std::memset(blocks[i], 1, 60 * kib);
-  }
-  for (std::size_t i = 0; i < number; ++i) {
-    free(blocks[i]);
-  }
-}
-
 // The parent's other thread sleeps, so nothing is half done; but it has a background thread, which
 // the child believes to have, too, unless it notices that it is a child.
 template <class Make>

@@ -77,18 +77,6 @@ void fork_while_threads_end() {
   }
 }
 
-void burst(std::size_t bytes) {
-  static void* blocks[10000];
-  const std::size_t number = bytes / (60 * kib);
-  for (std::size_t i = 0; i < number; ++i) {
-    blocks[i] = malloc(60 * kib);
-    std::memset(blocks[i], 1, 60 * kib);
-  }
-  for (std::size_t i = 0; i < number; ++i) {
-    free(blocks[i]);
-  }
-}
-
 void await_resident_below(std::size_t bound) {
   for (int waited_ms = 0; resident_bytes() > bound; waited_ms += 50) {
     CHECK_LT(waited_ms, 30000);
