@@ -76,8 +76,9 @@ char* remap(char* begin, std::size_t old_bytes, std::size_t new_bytes);
 // Moves what is in committed pages into a mapping of its own, of `new_bytes`, without copying and
 // without touching what was never touched: the pages are empty afterwards, read as zero, and their
 // reservation stays in one piece. nullptr, and nothing changed, if that is refused, if an older
-// kernel (before 5.7) cannot do it, or if the program has locked the pages. REQUIRES: bytes <=
-// new_bytes, both of whole pages.
+// kernel (before 5.7) cannot do it, if the program has locked the pages, or if they were committed
+// partly before a fork and partly in its child. REQUIRES: bytes <= new_bytes, both of whole pages;
+// what lies behind is in use.
 char* move_out(char* begin, std::size_t bytes, std::size_t new_bytes);
 
 enum class huge_page_advice { ask, refuse };

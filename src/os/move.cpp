@@ -8,6 +8,7 @@
 #include "os/memory_calls.hpp"
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <ctime>
 
@@ -58,11 +59,18 @@ bool is_locked(char* page) {
   return ::madvise(page, page_bytes, MADV_COLD) != 0;
 }
 
+// What the kernel counts as several mappings can be moved, but never be resized as one again. In a
+// child of a fork a region is several: what it commits itself never joins what was the parent's.
+// Growing where the neighbours are in use fails for want of room, unless it fails before for that.
+bool is_one_mapping(char* begin, std::size_t bytes) {
+  return ::mremap(begin, bytes, bytes + page_bytes, 0) == MAP_FAILED && errno == ENOMEM;
+}
+
 } // namespace
 
 char* move_out(char* begin, std::size_t bytes, std::size_t new_bytes) {
   preserve_errno saved;
-  if (injected_failure() || !can_move_pages() || is_locked(begin))
+  if (injected_failure() || !can_move_pages() || is_locked(begin) || !is_one_mapping(begin, bytes))
     return nullptr;
   char* const to = map_anonymous(new_bytes, usable, 0);
   if (to == nullptr)

@@ -31,10 +31,10 @@ void work(std::uint64_t seed) {
         blocks[i] = nullptr;
       }
     }
-    void* large = malloc(40 * mib);
-    large = realloc(large, 70 * mib);
+    void* large = hide(malloc(40 * mib));
+    large = hide(realloc(large, 70 * mib));
     free(large);
-    void* aligned = aligned_alloc(mib, 3 * mib);
+    void* aligned = hide(aligned_alloc(mib, 3 * mib));
     free(aligned);
     for (std::size_t i = 0; i < count; ++i) {
       free(blocks[i]);
