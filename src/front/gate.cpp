@@ -40,7 +40,7 @@ struct thread_at_gate {
 [[gnu::tls_model("initial-exec")]] constinit thread_local thread_at_gate self;
 
 std::uint32_t look() {
-  return word.load(std::memory_order_relaxed)->load(std::memory_order_seq_cst);
+  return word.load(std::memory_order_acquire)->load(std::memory_order_seq_cst);
 }
 
 // Threads that wait, or are about to try again. Whoever wants to close the gate lets them in first:
@@ -83,7 +83,7 @@ counter& own_counter() {
 
 void set_words(std::uint32_t value) {
   plain_word.store(value, std::memory_order_seq_cst);
-  if (auto* const other = wiped_word.load(std::memory_order_relaxed); other != nullptr)
+  if (auto* const other = wiped_word.load(std::memory_order_acquire); other != nullptr)
     other->store(value, std::memory_order_seq_cst);
 }
 
@@ -95,7 +95,7 @@ void give_up_waiting(std::atomic<std::uint32_t>& at) {
 
 // True if it is worth another try. The caller is outside. Out of line, as all that is rare here.
 [[gnu::cold, gnu::noinline]] bool await_opening(std::uint32_t since_ms, std::uint32_t wait_ms) {
-  std::atomic<std::uint32_t>& at = *word.load(std::memory_order_relaxed);
+  std::atomic<std::uint32_t>& at = *word.load(std::memory_order_acquire);
   const std::uint32_t seen = at.load(std::memory_order_acquire);
   if (seen == open)
     return true;
@@ -113,7 +113,7 @@ void give_up_waiting(std::atomic<std::uint32_t>& at) {
     return true;
   }
   give_up_waiting(plain_word);
-  if (auto* const other = wiped_word.load(std::memory_order_relaxed); other != nullptr)
+  if (auto* const other = wiped_word.load(std::memory_order_acquire); other != nullptr)
     give_up_waiting(*other);
   return false;
 }
@@ -246,7 +246,7 @@ void open_again() {
   }
   self.closes = false;
   futex_wake(plain_word, INT32_MAX);
-  if (auto* const other = wiped_word.load(std::memory_order_relaxed); other != nullptr)
+  if (auto* const other = wiped_word.load(std::memory_order_acquire); other != nullptr)
     futex_wake(*other, INT32_MAX);
 }
 

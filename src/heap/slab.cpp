@@ -125,7 +125,7 @@ unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from,
   const std::uint64_t purged_before = s.purged_pages;
   unsigned taken = 0;
   if (s.free_count != 0) {
-    std::uint64_t* const bits = s.free_bits();
+    published_bits* const bits = s.free_bits();
     for (unsigned word = 0; word < info.words && taken < wanted; ++word) {
       std::uint64_t free = bits[word];
       std::uint64_t avoided = 0;
@@ -163,7 +163,7 @@ unsigned put_blocks(slab& s, void* const* blocks, unsigned count) {
   // Looked up once: for all the compiler knows, writing the bits could change them.
   const size_class& info = s.info();
   const unsigned frontier = s.frontier();
-  std::uint64_t* const bits = s.free_bits();
+  published_bits* const bits = s.free_bits();
   const std::size_t bytes = info.units * unit_bytes;
   const auto inside = [&](void* block) {
     return static_cast<std::size_t>(static_cast<char*>(block) - s.begin) < bytes;
@@ -182,7 +182,7 @@ unsigned put_blocks(slab& s, void* const* blocks, unsigned count) {
 }
 
 void collect_remote(slab& s) {
-  std::uint64_t* const free_bits = s.free_bits();
+  published_bits* const free_bits = s.free_bits();
   const collected result =
       collect(s.remote, s.remote_bits(), s.info().words, [&](std::size_t word, std::uint64_t bits) {
         const std::uint64_t twice = free_bits[word] & bits;

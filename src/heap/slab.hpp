@@ -38,12 +38,24 @@ inline constexpr unsigned partial_quarters = 4;
 inline constexpr unsigned purged_list = partial_quarters;
 inline constexpr unsigned partial_lists = partial_quarters + 1;
 
+// Bits that their holder alone changes, while others read them (heap/suspect.hpp).
+class published_bits {
+public:
+  operator std::uint64_t() const { return bits_.load(std::memory_order_relaxed); }
+  void operator=(std::uint64_t bits) { bits_.store(bits, std::memory_order_relaxed); }
+  void operator|=(std::uint64_t bits) { *this = *this | bits; }
+  void operator&=(std::uint64_t bits) { *this = *this & bits; }
+
+private:
+  std::atomic<std::uint64_t> bits_;
+};
+
 struct slab {
   remote_state<> remote;
   slab* next;
   slab* previous;
   char* begin;
-  std::uint64_t purged_pages;               // one bit per page of the OS
+  published_bits purged_pages;              // one per page of the OS
   std::atomic<std::uint16_t> frontier_word; // written by the holder, also read by freers
   std::uint16_t free_count;
   std::uint8_t class_index;
@@ -53,7 +65,7 @@ struct slab {
   std::uint8_t idle_rounds; // how often decay has looked and found it unchanged
 
   const size_class& info() const { return size_classes[class_index]; }
-  std::uint64_t* free_bits() { return reinterpret_cast<std::uint64_t*>(this + 1); }
+  published_bits* free_bits() { return reinterpret_cast<published_bits*>(this + 1); }
   std::atomic<std::uint64_t>* remote_bits() { return remote_bits(info()); }
   // For who knows the class without looking into the descriptor.
   std::atomic<std::uint64_t>* remote_bits(const size_class& known) {
@@ -87,7 +99,7 @@ struct slab {
   char* block(unsigned index) const { return begin + std::size_t{index} * info().block_bytes; }
 };
 static_assert(sizeof(slab) == slab_header_bytes);
-static_assert(sizeof(std::atomic<std::uint64_t>) == 8);
+static_assert(sizeof(std::atomic<std::uint64_t>) == 8 && sizeof(published_bits) == 8);
 
 // The slab that `block` lies in. REQUIRES: the tag of its unit has an owner.
 inline slab& slab_of(const void* block) {

@@ -16,16 +16,13 @@ std::uint32_t offset_in(const slab& s, const void* block) {
 }
 
 bool is_on_purged_page(const slab& s, const void* block) {
-  const std::uint64_t purged =
-      std::atomic_ref(const_cast<slab&>(s).purged_pages).load(std::memory_order_relaxed);
-  return (purged >> (offset_in(s, block) >> os::page_shift) & 1) != 0;
+  return (s.purged_pages >> (offset_in(s, block) >> os::page_shift) & 1) != 0;
 }
 
-// In one of the slab's bitmaps. The free bits are their holder's, who writes whole words: but the
-// bit of a live block is 0 in each of them.
+// In one of the slab's bitmaps. The holder may change them now: but the bit of a live block is 0 in
+// each of their values.
 bool is_in_slab(slab& s, unsigned index) {
-  const std::uint64_t free =
-      std::atomic_ref(s.free_bits()[index / 64]).load(std::memory_order_relaxed);
+  const std::uint64_t free = s.free_bits()[index / 64];
   const std::uint64_t remote = s.remote_bits()[index / 64].load(std::memory_order_acquire);
   return ((free | remote) >> (index % 64) & 1) != 0;
 }

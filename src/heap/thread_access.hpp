@@ -72,19 +72,19 @@ private:
 
 class thread_access {
 public:
-  void** top(std::size_t bin) const { return at(bin).top; }
-  void set_top(std::size_t bin, void** value) const { at(bin).top = value; }
+  void** top(std::size_t bin) const { return at<const cache_bin>(bin)->top; }
+  void set_top(std::size_t bin, void** value) const { at<cache_bin>(bin)->top = value; }
   bool begins_block(std::size_t bin, const void* block) const {
     const auto in_unit = static_cast<std::uint16_t>(reinterpret_cast<std::uintptr_t>(block));
-    const char* const reciprocal =
-        reinterpret_cast<const char*>(&at(bin)) + offsetof(cache_bin, reciprocal);
-    return mete::heap::begins_block(*reinterpret_cast<const std::uint32_t*>(reciprocal), in_unit);
+    return mete::heap::begins_block(
+        *at<const std::uint32_t>(bin + offsetof(cache_bin, reciprocal)), in_unit);
   }
   std::size_t differing_bits(std::uint32_t tag) const { return tag ^ this_thread.tag; }
 
 private:
-  static cache_bin& at(std::size_t bin) {
-    return *reinterpret_cast<cache_bin*>(reinterpret_cast<char*>(this_thread.bins) + bin);
+  template <class T>
+  static T* at(std::size_t offset) {
+    return reinterpret_cast<T*>(reinterpret_cast<char*>(this_thread.bins) + offset);
   }
 };
 
