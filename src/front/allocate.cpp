@@ -5,6 +5,7 @@
 #include "base/check.hpp"
 #include "front/emergency.hpp"
 #include "front/explicit_heap.hpp"
+#include "front/fork.hpp"
 #include "front/gate.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"
@@ -15,6 +16,7 @@
 #include "heap/registry.hpp"
 #include "heap/suspect.hpp"
 #include "os/memory.hpp"
+#include "os/thread.hpp"
 
 #include <cerrno>
 #include <cstdint>
@@ -49,13 +51,21 @@ namespace {
 }
 
 // What address, tag and mark alone do not say to be a live block in a slab: reports it if it is
-// none.
-[[gnu::noinline]] void require_live(const heap::use_of_block& use, const void* block) {
+// none. False if that is forgiven.
+[[gnu::noinline]] bool require_live(const heap::use_of_block& use, const void* block) {
   if (heap::looks_live_closely(block)) [[likely]]
-    return;
+    return true;
   gate_pass inside;
-  heap::settle_suspect(use, block, static_cast<bool>(inside));
+  return heap::settle_suspect(use, block, static_cast<bool>(inside));
 }
+
+// A thread that vanished in a fork may have been about to take a stack that glibc kept: then it had
+// freed some of the blocks that belong to that, and the child's glibc frees them all.
+bool is_freed_for_vanished_thread() {
+  return threads_vanished() && os::is_c_library_code(freed_from);
+}
+
+constexpr heap::use_of_block use_free{"invalid free", "double free", is_freed_for_vanished_thread};
 
 // --- Allocating -------------------------------------------------------------------------------
 
@@ -306,8 +316,8 @@ inline void deallocate_in_slab(void* block, std::uint32_t tag) {
 
 // What the tag and the mark alone do not say to be a live block.
 [[gnu::noinline]] void deallocate_suspect(void* block, std::uint32_t tag) {
-  require_live(heap::use_free, block);
-  deallocate_in_slab(block, tag);
+  if (require_live(use_free, block))
+    deallocate_in_slab(block, tag);
 }
 
 // What is in no slab of the primary region: null, too.
@@ -321,6 +331,8 @@ inline void deallocate_in_slab(void* block, std::uint32_t tag) {
       return deallocate_suspect(block, tag);
   if (is_emergency_block(block)) [[unlikely]]
     return release_emergency(block);
+  if (is_freed_for_vanished_thread() && heap::big_bytes(block, where) == 0) [[unlikely]]
+    return;
   const std::size_t dirty_before = page::dirty_bytes();
   {
     gate_pass inside;

@@ -117,6 +117,8 @@ struct fork_status {
 };
 [[gnu::tls_model("initial-exec")]] constinit thread_local fork_status status;
 
+constinit std::atomic<bool> has_vanished_threads{false};
+
 std::size_t participants_taken() {
   return status.now == standing::at_rest       ? participants_at_rest
          : status.now == standing::not_at_rest ? participants_always
@@ -221,9 +223,12 @@ bool reset_heaps(bool at_rest) {
 }
 
 // `at_rest`: no thread was inside of the gate. `stays_closed`: the caller will open it again.
-// `handlers_ran`: the C library knows of the fork.
-void start_child(bool at_rest, bool stays_closed, bool handlers_ran = true) {
+// `handlers_ran`: the C library knows of the fork. `had_threads`: the parent, for all that is known.
+void start_child(bool at_rest, bool stays_closed, bool handlers_ran = true,
+                 bool had_threads = true) {
   const int saved_errno = errno;
+  if (had_threads)
+    has_vanished_threads.store(true, std::memory_order_relaxed);
   os::initialise_barriers(); // or they stay fences
   reset_initialisation_in_child();
   const bool locks_torn = reset_shared_locks() && !at_rest;
@@ -252,13 +257,14 @@ void child() {
       os::lock_streams();
     return;
   }
+  const bool alone = status.now == standing::alone;
   const bool at_rest = status.now != standing::not_at_rest;
   if (participants_taken() != 0)
     os::reset_streams_in_child();
   if (status.now == standing::at_rest)
     restore_cpu_caches();
   status.now = standing::none;
-  start_child(at_rest, false);
+  start_child(at_rest, false, true, !alone);
   run_deferred_work();
 }
 
@@ -268,6 +274,10 @@ void register_for_fork() {
   static constinit std::atomic<bool> registered{false};
   if (!registered.exchange(true, std::memory_order_relaxed))
     os::register_fork_handlers(prepare, parent, child);
+}
+
+bool threads_vanished() {
+  return has_vanished_threads.load(std::memory_order_relaxed);
 }
 
 void put_child_in_order() {

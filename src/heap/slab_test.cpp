@@ -350,8 +350,7 @@ TEST(slab_death_test, a_pointer_into_a_block_is_reported) {
 TEST(slab_death_test, a_block_that_was_never_handed_out_is_reported) {
   test_slab s(2);
   s.take(5);
-  EXPECT_DEATH(s.put(5),
-               report("invalid free", s->block(5), "no block was ever handed out there"));
+  EXPECT_DEATH(s.put(5), report("invalid free", s->block(5), "no block was ever handed out there"));
 }
 
 } // namespace

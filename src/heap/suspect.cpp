@@ -35,14 +35,22 @@ bool looks_live_closely(const void* block) {
          !is_marked_freed(block) && !is_on_purged_page(*s, block);
 }
 
-void settle_suspect(const use_of_block& use, const void* block, bool may_search) {
+bool settle_suspect(const use_of_block& use, const void* block, bool may_search) {
+  const auto forgiven = [&] { return use.is_forgiven != nullptr && use.is_forgiven(); };
   slab* const s = slab_at(block);
-  if (s == nullptr)
+  if (s == nullptr) {
+    if (forgiven())
+      return false;
     misuse(use.after_free, block, "its slab has been given back since the block was freed first");
+  }
   const unsigned index = block_index(*s, block, use.wrong);
   if (is_on_purged_page(*s, block) || is_in_slab(*s, index) ||
-      (may_search && is_cached_or_under_way(block, s->class_index)))
+      (may_search && is_cached_or_under_way(block, s->class_index))) {
+    if (forgiven())
+      return false;
     report_freed_block(*s, block, use.after_free);
+  }
+  return true;
 }
 
 } // namespace mete::heap

@@ -26,8 +26,9 @@ namespace mete::heap {
 struct use_of_block {
   const char* wrong;      // of an address where no block begins
   const char* after_free; // of a block that is free
+  // Whether that is nobody's fault who could be told, and nothing is to be done; asked last.
+  bool (*is_forgiven)() = nullptr;
 };
-inline constexpr use_of_block use_free{"invalid free", "double free"};
 
 // Whether address, tag and mark alone say that a live block begins there; so never for slabs of
 // several units, and for slabs with purged pages. REQUIRES: `tag` is of the block's unit, and has
@@ -40,11 +41,12 @@ inline bool looks_live(const void* block, std::uint32_t tag) {
 // The same for all slabs, by what is known of the block's own.
 bool looks_live_closely(const void* block);
 
-// Returns if the suspect is a live block after all; otherwise reports it, and ends the process.
+// True if the suspect is a live block after all, false if it is free and that is forgiven; otherwise
+// reports it, and ends the process.
 // `may_search`: caches and outboxes, too; what lies in one is believed to be live otherwise.
 // REQUIRES: the unit's tag has an owner; no lock is held, the thread is in no heap, and inside of
 // the gate (front/gate.hpp) if it may search.
-[[gnu::cold, gnu::noinline]] void settle_suspect(const use_of_block& use, const void* block,
+[[gnu::cold, gnu::noinline]] bool settle_suspect(const use_of_block& use, const void* block,
                                                  bool may_search);
 
 } // namespace mete::heap

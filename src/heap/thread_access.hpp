@@ -76,8 +76,8 @@ public:
   void set_top(std::size_t bin, void** value) const { at<cache_bin>(bin)->top = value; }
   bool begins_block(std::size_t bin, const void* block) const {
     const auto in_unit = static_cast<std::uint16_t>(reinterpret_cast<std::uintptr_t>(block));
-    return mete::heap::begins_block(
-        *at<const std::uint32_t>(bin + offsetof(cache_bin, reciprocal)), in_unit);
+    return mete::heap::begins_block(*at<const std::uint32_t>(bin + offsetof(cache_bin, reciprocal)),
+                                    in_unit);
   }
   std::size_t differing_bits(std::uint32_t tag) const { return tag ^ this_thread.tag; }
 

@@ -6,6 +6,8 @@
 #include <csignal>
 #include <cstdint>
 #include <ctime>
+#include <dlfcn.h>
+#include <gnu/libc-version.h>
 #include <link.h>
 #include <pthread.h>
 #include <sys/auxv.h>
@@ -16,9 +18,22 @@
 
 // What the C library has registered. Weak: it is null before glibc 2.35.
 extern "C" [[gnu::weak]] const unsigned int __rseq_size;
+#if __GLIBC_PREREQ(2, 35)
+extern "C" [[gnu::weak]] decltype(_dl_find_object) _dl_find_object;
+#endif
 
 namespace mete::os {
 namespace {
+
+// The executable or library that the address lies in; nullptr if that cannot be told.
+const link_map* object_of([[maybe_unused]] const void* address) {
+#if __GLIBC_PREREQ(2, 35)
+  dl_find_object found{};
+  if (_dl_find_object != nullptr && ::_dl_find_object(const_cast<void*>(address), &found) == 0)
+    return found.dlfo_link_map;
+#endif
+  return nullptr;
+}
 
 pthread_key_t exit_key;
 bool exit_key_exists = false;
@@ -98,6 +113,13 @@ bool is_loader_code(const void* code) {
         offset - segments[index].p_vaddr < segments[index].p_memsz)
       return true;
   return false;
+}
+
+// In a static program the C library's code and this are of one object.
+bool is_c_library_code(const void* code) {
+  const link_map* const object = object_of(code);
+  return object != nullptr && object != object_of(&thread_name) &&
+         object == object_of(reinterpret_cast<const void*>(&::gnu_get_libc_version));
 }
 
 bool start_thread(void (*run)(), const char* name) {

@@ -21,6 +21,10 @@ void rest_for(std::uint32_t milliseconds);
 // lock then that starting a thread takes, too. O(segments of the loader), without a lock.
 bool is_loader_code(const void* code);
 
+// Whether `code` is a part of the C library. False where that cannot be told: in a static program,
+// and before glibc 2.35. Without a lock, so also in the child of a fork.
+bool is_c_library_code(const void* code);
+
 // Starts a detached thread with all signals blocked. May allocate. False if the process may not
 // have one.
 bool start_thread(void (*run)(), const char* name);

@@ -21,5 +21,16 @@ TEST(thread_test, code_of_the_dynamic_loader_is_known) {
   EXPECT_FALSE(is_loader_code(reinterpret_cast<const void*>(&is_loader_code)));
 }
 
+TEST(thread_test, code_of_the_c_library_is_known) {
+  if (getauxval(AT_BASE) == 0)
+    GTEST_SKIP() << "a static program";
+  const void* const in_library = dlsym(RTLD_DEFAULT, "pthread_create");
+  ASSERT_NE(in_library, nullptr);
+  EXPECT_TRUE(is_c_library_code(in_library));
+  EXPECT_FALSE(is_c_library_code(nullptr));
+  EXPECT_FALSE(is_c_library_code(dlsym(RTLD_DEFAULT, "_dl_mcount")));
+  EXPECT_FALSE(is_c_library_code(reinterpret_cast<const void*>(&is_c_library_code)));
+}
+
 } // namespace
 } // namespace mete::os
