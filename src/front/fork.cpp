@@ -223,7 +223,8 @@ bool reset_heaps(bool at_rest) {
 }
 
 // `at_rest`: no thread was inside of the gate. `stays_closed`: the caller will open it again.
-// `handlers_ran`: the C library knows of the fork. `had_threads`: the parent, for all that is known.
+// `handlers_ran`: the C library knows of the fork. `had_threads`: the parent, for all that is
+// known.
 void start_child(bool at_rest, bool stays_closed, bool handlers_ran = true,
                  bool had_threads = true) {
   const int saved_errno = errno;
