@@ -83,12 +83,13 @@ void mark_fresh(slab& s, unsigned count) {
   if (bytes > max_table_bytes)
     return;
   const unsigned last = s.frontier() + count;
-  for (unsigned index = s.frontier(); index < last; ++index)
-    mark_freed(s.block(index));
+  char* const end = s.block(last);
+  for (char* block = s.block(s.frontier()); block != end; block += bytes)
+    mark_freed(block);
   const bool on_touched_page =
       (last - 1) * bytes >> os::page_shift == last * bytes >> os::page_shift;
   if (last < s.info().capacity && on_touched_page)
-    mark_freed(s.block(last));
+    mark_freed(end);
 }
 
 // The blocks of a word of the free bits that touch a purged page.
@@ -102,6 +103,63 @@ std::uint64_t purged_blocks(const slab& s, unsigned word) {
       result |= low_bits(end - first) << (first - begin);
   });
   return result;
+}
+
+// Moves up to `wanted` of the `free` blocks of a word of the bits to `out`. Returns those that are
+// left.
+inline std::uint64_t take_of_word(const slab& s, unsigned word, std::uint64_t free, void**& out,
+                                  unsigned& wanted) {
+  const std::size_t bytes = s.info().block_bytes;
+  char* const begin = s.block(word * 64);
+  void** to = out;
+  void** const end = to + wanted;
+  for (; free != 0 && to != end; free &= free - 1)
+    *to++ = begin + static_cast<std::size_t>(std::countr_zero(free)) * bytes;
+  out = to;
+  wanted = static_cast<unsigned>(end - to);
+  return free;
+}
+
+// The pages among the purged ones that the blocks touch.
+[[gnu::cold]] void use_purged_pages_of(slab& s, unsigned word, std::uint64_t blocks) {
+  for (; blocks != 0; blocks &= blocks - 1) {
+    const unsigned index = word * 64 + static_cast<unsigned>(std::countr_zero(blocks));
+    if (const auto pages = s.purged_pages & pages_of_block(s, index); pages != 0)
+      use_purged_pages(s, pages);
+  }
+}
+
+// What take_blocks() takes of the blocks that were used before.
+void take_used(slab& s, void**& out, unsigned& wanted, bool avoid_purged) {
+  published_bits* const bits = s.free_bits();
+  const bool any_purged = s.purged_pages != 0;
+  const unsigned words = s.info().words, wanted_before = wanted;
+  for (unsigned word = 0; word < words && wanted != 0; ++word) {
+    const std::uint64_t before = bits[word];
+    std::uint64_t avoided = 0;
+    if (any_purged && avoid_purged && before != 0) [[unlikely]]
+      avoided = before & purged_blocks(s, word);
+    const std::uint64_t left = take_of_word(s, word, before & ~avoided, out, wanted) | avoided;
+    if (any_purged) [[unlikely]]
+      use_purged_pages_of(s, word, before & ~left);
+    bits[word] = left;
+  }
+  s.free_count = static_cast<std::uint16_t>(s.free_count - (wanted_before - wanted));
+}
+
+// The same of those beyond the frontier.
+void take_fresh(slab& s, void**& out, unsigned& wanted) {
+  const unsigned frontier = s.frontier();
+  const unsigned count = std::min<unsigned>(s.info().capacity - frontier, wanted);
+  if (count == 0)
+    return;
+  mark_fresh(s, count);
+  const std::size_t bytes = s.info().block_bytes;
+  char* block = s.block(frontier);
+  for (void** const end = out + count; out != end; block += bytes)
+    *out++ = block;
+  wanted -= count;
+  s.set_frontier(frontier + count);
 }
 
 } // namespace
@@ -121,60 +179,38 @@ bool slab::any_unpurged() {
 
 unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from,
                      bool avoid_purged) {
-  const size_class& info = s.info();
-  const std::uint64_t purged_before = s.purged_pages;
-  unsigned taken = 0;
-  if (s.free_count != 0) {
-    published_bits* const bits = s.free_bits();
-    for (unsigned word = 0; word < info.words && taken < wanted; ++word) {
-      std::uint64_t free = bits[word];
-      std::uint64_t avoided = 0;
-      if (avoid_purged && purged_before != 0 && free != 0) [[unlikely]] {
-        avoided = free & purged_blocks(s, word);
-        free &= ~avoided;
-      }
-      char* const word_begin = s.block(word * 64);
-      for (; free != 0 && taken < wanted; free &= free - 1) {
-        const auto bit = static_cast<unsigned>(std::countr_zero(free));
-        out[taken++] = word_begin + std::size_t{bit} * info.block_bytes;
-        if (purged_before != 0) [[unlikely]]
-          if (const auto pages = s.purged_pages & pages_of_block(s, word * 64 + bit); pages != 0)
-            use_purged_pages(s, pages);
-      }
-      bits[word] = free | avoided;
-    }
-    s.free_count = static_cast<std::uint16_t>(s.free_count - taken);
-  }
-  fresh_from = taken;
-  unsigned fresh = static_cast<unsigned>(info.capacity - s.frontier());
-  fresh = fresh < wanted - taken ? fresh : wanted - taken;
-  for (unsigned index = s.frontier(); index < s.frontier() + fresh; ++index)
-    out[taken++] = s.block(index);
-  if (fresh != 0)
-    mark_fresh(s, fresh);
-  s.set_frontier(s.frontier() + fresh);
-  if (!s.zero_beyond_frontier)
-    fresh_from = taken;
+  void** to = out;
+  if (s.free_count != 0)
+    take_used(s, to, wanted, avoid_purged);
+  const auto used = static_cast<unsigned>(to - out);
+  take_fresh(s, to, wanted);
+  const auto taken = static_cast<unsigned>(to - out);
+  fresh_from = s.zero_beyond_frontier ? used : taken;
   s.idle_rounds = 0;
   return taken;
 }
 
 unsigned put_blocks(slab& s, void* const* blocks, unsigned count) {
-  // Looked up once: for all the compiler knows, writing the bits could change them.
+  // Copied: for all the compiler knows, writing the bits could change what they are copied from.
   const size_class& info = s.info();
+  const std::uint64_t reciprocal = info.reciprocal;
+  const std::size_t block_bytes = info.block_bytes, slab_bytes = info.units * unit_bytes;
   const unsigned frontier = s.frontier();
+  const char* const begin = s.begin;
   published_bits* const bits = s.free_bits();
-  const std::size_t bytes = info.units * unit_bytes;
-  const auto inside = [&](void* block) {
-    return static_cast<std::size_t>(static_cast<char*>(block) - s.begin) < bytes;
-  };
   unsigned done = 0;
-  for (; done < count && inside(blocks[done]); ++done) {
-    const unsigned index = block_index(s, info, frontier, blocks[done]);
+  for (; done < count; ++done) {
+    const auto offset = static_cast<std::size_t>(static_cast<char*>(blocks[done]) - begin);
+    if (offset >= slab_bytes)
+      break;
+    const auto index = static_cast<unsigned>(offset * reciprocal >> 32);
+    if (index * block_bytes != offset || index >= frontier) [[unlikely]]
+      report_bad_block(s, blocks[done], "invalid free");
     const std::uint64_t bit = std::uint64_t{1} << (index % 64);
-    if ((bits[index / 64] & bit) != 0) [[unlikely]]
+    const std::uint64_t before = bits[index / 64];
+    if ((before & bit) != 0) [[unlikely]]
       report_double_free(s, blocks[done]);
-    bits[index / 64] |= bit;
+    bits[index / 64] = before | bit;
   }
   s.free_count = static_cast<std::uint16_t>(s.free_count + done);
   s.idle_rounds = 0;
