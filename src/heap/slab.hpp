@@ -42,9 +42,12 @@ inline constexpr unsigned partial_lists = partial_quarters + 1;
 class published_bits {
 public:
   operator std::uint64_t() const { return bits_.load(std::memory_order_relaxed); }
-  void operator=(std::uint64_t bits) { bits_.store(bits, std::memory_order_relaxed); }
-  void operator|=(std::uint64_t bits) { *this = *this | bits; }
-  void operator&=(std::uint64_t bits) { *this = *this & bits; }
+  published_bits& operator=(std::uint64_t bits) {
+    bits_.store(bits, std::memory_order_relaxed);
+    return *this;
+  }
+  published_bits& operator|=(std::uint64_t bits) { return *this = *this | bits; }
+  published_bits& operator&=(std::uint64_t bits) { return *this = *this & bits; }
 
 private:
   std::atomic<std::uint64_t> bits_;
