@@ -41,6 +41,7 @@ inline constexpr unsigned partial_lists = partial_quarters + 1;
 // Bits that their holder alone changes, while others read them (heap/suspect.hpp).
 class published_bits {
 public:
+  // NOLINTNEXTLINE(google-explicit-constructor): to stand where plain bits stood is its purpose.
   operator std::uint64_t() const { return bits_.load(std::memory_order_relaxed); }
   published_bits& operator=(std::uint64_t bits) {
     bits_.store(bits, std::memory_order_relaxed);
