@@ -19,9 +19,12 @@ statistics take_statistics() {
   statistics result;
   if (gate_pass inside{1000}; inside) {
     lock_guard guard(maintenance_lock);
+    // A block that was freed counts as free, also while it is on its way to the heap that it is of.
+    heap::for_each_heap([](heap::heap& h) { with_heap(h, [&] { h.deliver_outbox(); }); });
     heap::for_each_heap([&](heap::heap& h) {
       ++result.heaps;
       with_heap(h, [&] {
+        h.drain_pending();
         const heap::heap_usage usage = h.usage();
         result.slabs += usage.slabs;
         result.slab_bytes += usage.slab_bytes;

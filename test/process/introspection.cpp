@@ -29,7 +29,7 @@ void old_figures_agree() {
 
 // glibc counts blocks with a mapping of their own in hblkhd only; where the line is drawn is the
 // allocator's business, so the sum is compared.
-void figures_follow(std::size_t size, std::size_t count) {
+void figures_follow(std::size_t size, std::size_t count, bool freed_by_other_thread) {
   static void* blocks[100000];
   std::size_t before = used_bytes();
   for (std::size_t i = 0; i < count; ++i) {
@@ -39,8 +39,15 @@ void figures_follow(std::size_t size, std::size_t count) {
   CHECK_GE(used_bytes(), before + size * count * 9 / 10);
   CHECK_LE(used_bytes(), before + size * count * 3 / 2 + mib);
   old_figures_agree();
-  for (std::size_t i = 0; i < count; ++i) {
-    free(blocks[i]);
+  const auto free_all = [count] {
+    for (std::size_t i = 0; i < count; ++i) {
+      free(blocks[i]);
+    }
+  };
+  if (freed_by_other_thread) {
+    std::thread(free_all).join();
+  } else {
+    free_all();
   }
   CHECK_LE(used_bytes(), before + size * count / 10 + mib);
 }
@@ -178,11 +185,13 @@ int main() {
   require_mete();
   // First: what was committed for the others would hide a figure that is too large.
   figures_are_not_negative_while_memory_changes_hands();
-  figures_follow(100, 100000);
-  figures_follow(5000, 2000);
-  figures_follow(100 * kib, 200);
-  figures_follow(20 * mib, 4);
-  figures_follow(100 * mib, 2); // with a mapping of its own, whatever the threshold
+  for (bool freed_by_other_thread : {false, true}) {
+    figures_follow(100, 100000, freed_by_other_thread);
+    figures_follow(5000, 2000, freed_by_other_thread);
+    figures_follow(100 * kib, 200, freed_by_other_thread);
+    figures_follow(20 * mib, 4, freed_by_other_thread);
+    figures_follow(100 * mib, 2, freed_by_other_thread); // always with a mapping of its own
+  }
   options_are_accepted();
   description_is_xml();
   statistics_go_to_standard_error();
