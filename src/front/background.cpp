@@ -131,9 +131,9 @@ void forget_freed() {
   background.freed_bytes.store(0, std::memory_order_relaxed);
 }
 
-void stop_background() {
+bool stop_background() {
   if (background.running.load(std::memory_order_seq_cst) == 0)
-    return;
+    return false;
   background.stop.store(1, std::memory_order_seq_cst);
   futex_wake(background.stop, 1);
   const std::uint32_t begin_ms = os::coarse_now_ms();
@@ -145,6 +145,7 @@ void stop_background() {
   while (background.running.load(std::memory_order_seq_cst) != 0 &&
          os::coarse_now_ms() - begin_ms < stop_patience_ms)
     (void)futex_wait_for(background.running, 1, stop_patience_ms);
+  return true;
 }
 
 void await_thread_for_background() {

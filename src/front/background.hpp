@@ -31,8 +31,8 @@ bool much_is_unused();
 void forget_freed();
 
 // The process has one thread left: the background thread ends at once. Waits for that, but only a
-// few milliseconds.
-void stop_background();
+// few milliseconds. True if it ran.
+bool stop_background();
 
 // In the child of a fork: the thread does not exist there.
 void forget_background_thread();

@@ -357,9 +357,10 @@ void one_thread_is_left() {
   if (static_cast<background_mode>(option(options.background)) != background_mode::beside_threads)
     return;
   static constinit seldom rounds;
-  stop_background();
-  if (!falling_counts() ||
-      page::dirty_bytes() + unused_in_slabs() < falling_amount::small_change_bytes ||
+  // If it ran there was something to give back, of which some may be on its way to its heap still.
+  const bool ran = stop_background();
+  const std::size_t unused = page::dirty_bytes() + unused_in_slabs();
+  if (!falling_counts() || !(ran || unused >= falling_amount::small_change_bytes) ||
       !rounds.take(os::coarse_now_ms()))
     return;
   if (gate_pass inside; inside) {
