@@ -23,7 +23,7 @@ def job(session):
         program = session.directory / f"program{number}"
         session.run([compiler, "-pthread", *form, built, "-o", program],
                     worker="lto1" if "-flto" in form else "ld", observe="-flto" in form)
-        results[f"output {name}"], _ = session.run([program])
+        results[f"output {name}"], _ = session.run([program], announce=True)
     return results
 
 

@@ -192,24 +192,31 @@ class Session:
         return process, paths
 
     def run(self, arguments, stdin=b"", worker=None, environment=None, statuses=(0,),
-            expect_stderr=False, observe=True, **options):
+            expect_stderr=False, observe=True, announce=False, **options):
         """Runs a program to its end; returns (standard output as bytes, standard error as text).
 
         `worker` is the command name of the process that does the work where that is a child.
-        `observe=False` is for helpers too short for a look into /proc.
+        `observe=False` is for helpers too short for a look into /proc; `announce=True` for programs
+        that are, too, but whose own word can be heard: the library says on standard error that it
+        is there.
         """
         who = os.path.basename(str(arguments[0]))
         worker = (worker or who)[:15]
+        if announce and self.library:
+            wanted = [self.environment.get("METE_OPTIONS"), "verbose=1"]
+            environment = {**(environment or {}), "METE_OPTIONS": ",".join(filter(None, wanted))}
         with tempfile.TemporaryFile() as feed:
             feed.write(stdin)
             feed.seek(0)
             process, written = self.start(arguments, feed, environment, options)
         try:
-            seen = self.watch(process, worker) if observe else True
+            seen = self.watch(process, worker) if observe and not announce else True
             status = process.wait()
         finally:
             kill_tree(process)
         output, errors = written[0].read_bytes(), written[1].read_text(errors="replace")
+        if announce:
+            seen = any(map(ACTIVE_LINE.match, errors.splitlines()))
         errors = check_messages(who, errors)
         explain = f"\nstandard error: {tail(errors)}\nstandard output: " + tail(
             output.decode(errors="replace"))

@@ -84,6 +84,12 @@ class Comparison(Case):
         self.fails("ever had the library mapped", lambda session: {
             "output": shell(session, "echo same; unset LD_PRELOAD; exec sleep 0.2")})
 
+    def test_a_library_that_should_announce_itself_and_does_not_is_a_failure(self):
+        line = "case $METE_OPTIONS in *verbose=1) echo 'mete: version 0.1.0 active in pid 7' >&2; esac"
+        self.compare(lambda session: {"output": shell(session, f"echo same; {line}", announce=True)})
+        self.fails("ever had the library mapped", lambda session: {
+            "output": shell(session, "echo same", announce=True)})
+
     def test_a_library_in_the_reference_run_is_a_failure(self):
         self.fails("there without LD_PRELOAD", lambda session: {
             "output": shell(session, "echo same; exec sleep 0.2",
