@@ -30,7 +30,7 @@ from pathlib import Path
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The one line that METE_OPTIONS=verbose=1 asks for; any other `mete:` line is a report.
-ACTIVE_LINE = re.compile(r"mete: version \S+ active in pid \d+$")
+ACTIVE_LINE = re.compile(r"mete: version \S+ active in pid \d+ \(.*\)$")
 QUICK_SECONDS, LONG_SECONDS = 240, 1500
 LONGEST_SHOWN = 2000
 MAPPED_SECONDS = 10
