@@ -117,7 +117,7 @@ void* allocate_class_on_cpu(unsigned class_index) {
       return allocate_class_without_gate(class_index);
     own_heap_guard inside(*h);
     block = heap::refill(*h, heap::this_thread, class_index);
-    due = count_slow_path(*h);
+    due = count_slow_path(*h, slow_path::allocation);
   }
   if (due) [[unlikely]]
     tick(*h);
@@ -178,7 +178,7 @@ void* allocate_zeroed_in_slab(std::size_t size) {
     if (gate::enter_heap(*h)) [[likely]] {
       own_heap_guard inside(*h);
       block = heap::take_for_calloc(*h, heap::this_thread, class_index, zeroed);
-      due = count_slow_path(*h);
+      due = count_slow_path(*h, slow_path::allocation);
     }
     if (due) [[unlikely]]
       tick(*h);
@@ -230,7 +230,7 @@ void* allocate_zeroed_in_slab(std::size_t size) {
     if (!h->owns(page::locate(block).tag->load(std::memory_order_relaxed))) [[unlikely]]
       heap::report_no_block("double free", block);
     h->put(block);
-    if (count_slow_path(*h)) [[unlikely]]
+    if (count_slow_path(*h, slow_path::free)) [[unlikely]]
       ticked = tick_shared(*h);
   }
   if (ticked.heap != nullptr) [[unlikely]]
@@ -244,7 +244,7 @@ void* allocate_zeroed_in_slab(std::size_t size) {
       return deallocate_small_without_gate(block);
     own_heap_guard inside(h);
     heap::overflow(h, heap::this_thread, heap::class_of_tag(tag), block);
-    due = count_slow_path(h);
+    due = count_slow_path(h, slow_path::free);
   }
   if (due) [[unlikely]]
     tick(h);
@@ -271,7 +271,7 @@ void* allocate_zeroed_in_slab(std::size_t size) {
       return deallocate_small_without_gate(block);
     own_heap_guard inside(h);
     full = h.add_remote(tag, block);
-    due = count_slow_path(h);
+    due = count_slow_path(h, slow_path::free);
   }
   if (full || due) [[unlikely]]
     deliver_and_tick(h, full, due);

@@ -73,7 +73,7 @@ void* take_small(mete_heap& home, unsigned class_index, allocation& result) {
     if (home.slabs.take(class_index, &block, 1, fresh_from) == 0)
       return nullptr;
     result.zeroed = fresh_from == 0;
-    if (count_slow_path(home.slabs)) [[unlikely]]
+    if (count_slow_path(home.slabs, slow_path::allocation)) [[unlikely]]
       ticked = tick_shared(home.slabs);
   }
   if (ticked.heap != nullptr) [[unlikely]]

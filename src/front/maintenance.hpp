@@ -58,11 +58,15 @@ void with_heap(heap::heap& h, Work work) {
     h.lock.restore();
 }
 
-// Counts one slow path; true when it is time to tick. REQUIRES: the caller is inside the heap.
-inline bool count_slow_path(heap::heap& h) {
+enum class slow_path : std::uint8_t { allocation, free };
+
+// Counts one slow path; true when it is time to tick. Growth is paid for by those that allocate.
+// REQUIRES: the caller is inside the heap.
+inline bool count_slow_path(heap::heap& h, slow_path kind) {
   const std::uint32_t operations = h.operations.load(std::memory_order_relaxed) + 1;
   h.operations.store(operations, std::memory_order_relaxed);
-  return operations % 64 == 0 || h.freed_since_tick >= h.tick_bytes || h.growth_sweep.under_way() ||
+  return operations % 64 == 0 || h.freed_since_tick >= h.tick_bytes ||
+         (kind == slow_path::allocation && h.growth_sweep.under_way()) ||
          inline_round_under_way.load(std::memory_order_relaxed);
 }
 

@@ -20,10 +20,10 @@ bool threads_are_many() {
   return threads >= threads_per_cpu && threads >= threads_per_cpu * os::usable_cpus();
 }
 
-// Runs work(heap, cache) inside of the processor's heap, as one slow path. False if there is none,
-// or the gate cannot be passed.
+// Runs work(heap, cache) inside of the processor's heap, as one slow path of that kind. False if
+// there is none, or the gate cannot be passed.
 template <class Work>
-bool in_cpu_heap(Work work) {
+bool in_cpu_heap(slow_path kind, Work work) {
   tick_result ticked;
   {
     gate_pass gate;
@@ -34,7 +34,7 @@ bool in_cpu_heap(Work work) {
     if (h == nullptr) [[unlikely]]
       return false;
     work(*h, inside.cache());
-    if (count_slow_path(*h)) [[unlikely]]
+    if (count_slow_path(*h, kind)) [[unlikely]]
       ticked = tick_inside(*h, inside.cache());
   }
   if (ticked.heap != nullptr) [[unlikely]]
@@ -52,7 +52,7 @@ bool wants_cpu_cache() {
 
 void* refill_on_cpu(unsigned class_index) {
   void* block = nullptr;
-  in_cpu_heap([&](heap::heap& h, heap::thread_state& cache) {
+  in_cpu_heap(slow_path::allocation, [&](heap::heap& h, heap::thread_state& cache) {
     heap::cache_bin& bin = cache.bins[class_index];
     // Somebody else may have filled it meanwhile.
     block = *bin.top != nullptr ? *bin.top-- : heap::refill(h, cache, class_index);
@@ -62,14 +62,14 @@ void* refill_on_cpu(unsigned class_index) {
 
 void* refill_on_cpu_for_calloc(unsigned class_index, bool& zeroed) {
   void* block = nullptr;
-  in_cpu_heap([&](heap::heap& h, heap::thread_state& cache) {
+  in_cpu_heap(slow_path::allocation, [&](heap::heap& h, heap::thread_state& cache) {
     block = heap::take_for_calloc(h, cache, class_index, zeroed);
   });
   return block;
 }
 
 bool overflow_on_cpu(void* block, std::uint32_t tag) {
-  return in_cpu_heap([&](heap::heap& h, heap::thread_state& cache) {
+  return in_cpu_heap(slow_path::free, [&](heap::heap& h, heap::thread_state& cache) {
     if (tag >= heap::first_cpu_tag)
       heap::overflow(h, cache, heap::class_of_tag(tag), block);
     else
