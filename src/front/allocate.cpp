@@ -437,6 +437,7 @@ void* allocate_uncached(std::size_t size) noexcept {
 }
 
 void deallocate_slow(void* block) noexcept {
+  heap::prefetch_mark(block);
   freed_from = __builtin_return_address(0); // of free(), which ends in a jump to here
   std::uintptr_t unit = 0;
   std::uint32_t tag = page::tag_none;
