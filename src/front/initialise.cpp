@@ -10,7 +10,6 @@
 #include "front/on_cpu.hpp"
 #include "front/statistics.hpp"
 #include "front/thread.hpp"
-#include "heap/freed_mark.hpp"
 #include "heap/mapping.hpp"
 #include "mete/mete.h"
 #include "os/barrier.hpp"
@@ -100,7 +99,6 @@ void initialise() {
     }
     return;
   }
-  heap::initialise_freed_mark();
   heap::remember_first_thread(&heap::this_thread);
   read_options();
   use_barriers();

@@ -1,5 +1,5 @@
-// The mark of a freed block: a word, random for each process, in the second word of every block of
-// a slab that was handed out and is free again.
+// The mark of a freed block: a word that means nothing to anybody else, in the second word of every
+// block of a slab that was handed out and is free again.
 //
 // free() looks for it and writes it, malloc() removes it. So a second free of the same block finds
 // the mark at once, however much later it comes, and so do realloc() and malloc_usable_size().
@@ -23,8 +23,11 @@
 
 namespace mete::heap {
 
-// Chooses the mark. Before the first block is handed out; idempotent.
-void initialise_freed_mark();
+// The negative address of the first region: what free() has at hand. It differs from process to
+// process, and whoever sees it learns no more than from any block's address.
+inline std::uintptr_t freed_mark() {
+  return page::primary.minus_base.load(std::memory_order_relaxed);
+}
 
 inline std::uintptr_t& second_word(void* block) {
   return static_cast<std::uintptr_t*>(block)[1];
@@ -43,10 +46,10 @@ inline void prefetch_mark(const void* block) {
 }
 
 inline bool is_marked_freed(const void* block) {
-  return static_cast<const std::uintptr_t*>(block)[1] == page::primary.freed_mark;
+  return static_cast<const std::uintptr_t*>(block)[1] == freed_mark();
 }
 inline void mark_freed(void* block) {
-  second_word(block) = page::primary.freed_mark;
+  second_word(block) = freed_mark();
 }
 // Returns the block, which may be null.
 inline void* remove_mark(void* block) {

@@ -210,7 +210,7 @@ TEST(slab_test, claimed_blocks_are_nobodys_until_they_are_unclaimed) {
 }
 
 TEST(slab_test, fresh_blocks_that_wait_in_a_cache_bear_the_mark_and_so_does_their_neighbour) {
-  initialise_freed_mark();
+  page::prepare_first_region(); // of which the mark is
   test_slab s(class_of(48));
   std::memset(memory_of_slabs(), 0, unit_bytes);
   s.take(3);
@@ -220,7 +220,7 @@ TEST(slab_test, fresh_blocks_that_wait_in_a_cache_bear_the_mark_and_so_does_thei
 }
 
 TEST(slab_test, a_page_that_was_purged_gets_its_marks_back_when_it_is_used) {
-  initialise_freed_mark();
+  page::prepare_first_region(); // of which the mark is
   constexpr std::size_t bytes = 1024;
   test_slab s(class_of(bytes));
   const auto per_page = static_cast<unsigned>(os::page_bytes / bytes);

@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <ctime>
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
@@ -185,21 +184,6 @@ void read_system_facts() {
   memory_limit_bytes();
   address_space_left_bytes();
   usable_cpus();
-}
-
-std::uintptr_t random_word() {
-  const int saved_errno = errno;
-  std::uintptr_t word = 0;
-  if (::getrandom(&word, sizeof word, GRND_NONBLOCK) != sizeof word) {
-    // Early at boot, or in a sandbox: where the kernel put things is random, too.
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    const auto place = reinterpret_cast<std::uintptr_t>(&word);
-    word = (place ^ static_cast<std::uintptr_t>(now.tv_nsec) << 32) * 0x9e3779b97f4a7c15u;
-    word ^= word >> 29;
-  }
-  errno = saved_errno;
-  return word;
 }
 
 std::uint32_t coarse_now_ms() {

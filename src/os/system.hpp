@@ -27,9 +27,6 @@ unsigned usable_cpus();
 // RLIMIT_AS less what is mapped already, at the first call; SIZE_MAX when there is no limit.
 std::size_t address_space_left_bytes();
 
-// A random number that nobody outside of the process can guess.
-std::uintptr_t random_word();
-
 // Milliseconds of a clock that never goes back, wraps after 49 days and is a few milliseconds
 // coarse; read without a system call.
 std::uint32_t coarse_now_ms();

@@ -43,30 +43,37 @@ inline constexpr unsigned tag_owner_shift = 10;
 // A bad pointer can be freed at the very moment when another thread commits the first units. So the
 // number of units is read first, by an acquire that pairs with the release in commit_units(): who
 // sees any sees the base and the tables, too. (A good pointer needs no such order: whoever handed
-// it over had seen them.) It costs nothing on x86-64, where each load is an acquire; the base is
-// kept negative because to load and add it takes no more instructions there than to subtract a
-// plain variable.
+// it over had seen them.) The base is kept negative because to load and add it takes no more
+// instructions on x86-64 than to subtract a plain variable.
 struct alignas(cache_line_bytes) primary_view {
   std::atomic<std::uintptr_t> minus_base{0};
   std::atomic<std::uintptr_t> committed_units{0};
   std::atomic<std::uint32_t>* tags = nullptr;
   std::atomic<void*>* descriptors = nullptr;
-  // heap/freed_mark.hpp's; here because free() reads this line anyway.
-  std::uintptr_t freed_mark = 0;
-
   std::uintptr_t base() const { return -minus_base.load(std::memory_order_relaxed); }
 
   // True if the address is in the first region, in this unit.
   bool find(const void* address, std::uintptr_t& unit) const {
-    return find(address, unit, minus_base);
+    std::uintptr_t minus = 0;
+    return find(address, unit, minus_base, minus);
   }
-  // The same with another base, for a function that has one of its own.
+  // The same with another base, for a function that has one of its own, of which `minus` gets what
+  // it is if the address is found.
   bool find(const void* address, std::uintptr_t& unit,
-            const std::atomic<std::uintptr_t>& minus) const {
+            const std::atomic<std::uintptr_t>& minus_another, std::uintptr_t& minus) const {
+#if defined(__x86_64__) && !defined(METE_SANITIZER)
+    // In one instruction less. Loads keep their order; and an address without base is in no unit.
+    minus = minus_another.load(std::memory_order_relaxed);
+    unit = (minus + reinterpret_cast<std::uintptr_t>(address)) >> unit_shift;
+    bool below = false;
+    asm volatile("cmpq %2, %1" : "=@ccb"(below) : "r"(unit), "m"(committed_units) : "memory");
+    return below;
+#else
     const std::uintptr_t units = committed_units.load(std::memory_order_acquire);
-    unit = (minus.load(std::memory_order_relaxed) + reinterpret_cast<std::uintptr_t>(address)) >>
-           unit_shift;
+    minus = minus_another.load(std::memory_order_relaxed);
+    unit = (minus + reinterpret_cast<std::uintptr_t>(address)) >> unit_shift;
     return unit < units;
+#endif
   }
 };
 [[gnu::visibility("hidden")]] extern constinit primary_view primary;

@@ -27,10 +27,10 @@ Instruction = namedtuple("Instruction", "address mnemonic operands text")
 NEW, DELETE = "_Znwm", "_ZdlPvm"
 LARGER = "_ZN4mete5front17allocate_uncachedEm"
 BUDGETS = {
-    "malloc": Cost(16, 2, 2),
-    "free": Cost(27, 5, 3),
-    NEW: Cost(16, 2, 2),
-    DELETE: Cost(27, 5, 3),
+    "malloc": Cost(15, 2, 2),
+    "free": Cost(25, 5, 3),
+    NEW: Cost(15, 2, 2),
+    DELETE: Cost(25, 5, 3),
     LARGER: Cost(16, 2, 2),
 }
 
