@@ -37,11 +37,10 @@ inline std::uintptr_t& second_word(void* block) {
 // cache, whence it should come once, for writing, not a second time after reading. Any address will
 // do.
 inline void prefetch_mark(const void* block) {
-  const char* const mark = static_cast<const char*>(block) + sizeof(std::uintptr_t);
 #if defined(__x86_64__)
-  asm volatile("prefetchw %0" : : "m"(*mark)); // nothing happens where a processor does not know it
+  asm volatile("prefetchw 8(%0)" : : "r"(block)); // nothing happens where a processor lacks it
 #else
-  __builtin_prefetch(mark, 1);
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(block) + 8), 1);
 #endif
 }
 

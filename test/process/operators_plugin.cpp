@@ -23,8 +23,9 @@ std::size_t used;
 
 } // namespace
 
-// Never inlined: a compiler that does so (Clang) keeps some calls from the loader, and then blocks of
-// this library meet operators of others, with any allocator, in every program that has a C++ library.
+// Never inlined: a compiler that does so (Clang) keeps some calls from the loader, and then blocks
+// of this library meet operators of others, with any allocator, in every program that has a C++
+// library.
 [[gnu::noinline]] void* operator new(std::size_t size) {
   ++news;
   void* const block = pool + used;
