@@ -98,8 +98,8 @@ void untouched_pages_stay_untouched() {
   }
 }
 
-// A block that begins in what the parent of a fork committed, and ends in what its child did, is two
-// mappings to the kernel: it is copied, once.
+// A block that begins in what the parent of a fork committed, and ends in what its child did, is
+// two mappings to the kernel: it is copied, once.
 void across_what_a_parent_committed() {
   free(hide(malloc(100)));
   child_result result = run_child([] {
