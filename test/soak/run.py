@@ -196,12 +196,12 @@ class Soak:
         return self.growth()
 
     def growth(self):
-        """The first quarter of the quiet moments is for growing into shape."""
+        """The first quarter of the quiet moments is for growing into shape. What leaks is there in
+        all of the last ones; in a single one the C library may have kept more threads' stacks."""
         if len(self.resident) < 2:
             return "there was no quiet moment"
         shaped = self.resident[len(self.resident) // 4:]
-        half = max(1, len(shaped) // 2)
-        early, late = (statistics.median(part) for part in (shaped[:half], shaped[-half:]))
+        early, late = statistics.median(shaped[:max(1, len(shaped) // 2)]), min(shaped[len(shaped) // 2:])
         say(f"resident when quiet, MiB: {' '.join(f'{each / MIB:.0f}' for each in thinned(self.resident))}")
         if late > early * 1.25 + 8 * MIB:
             return f"memory grew from {early / MIB:.1f} to {late / MIB:.1f} MiB"
