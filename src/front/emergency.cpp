@@ -4,6 +4,7 @@
 #include "base/bits.hpp"
 #include "base/units.hpp"
 #include "heap/big.hpp"
+#include "heap/thread_cache.hpp"
 #include "os/memory.hpp"
 #include "os/thread.hpp"
 
@@ -13,7 +14,7 @@
 namespace mete::front {
 
 constinit std::atomic<emergency_chunk*> emergency_chunks[max_emergency_chunks] = {};
-constinit std::atomic<deferred_record*> deferred_work{nullptr};
+constinit std::atomic<deferred_record*> deferred_work{nullptr}, work_put_off_again{nullptr};
 
 struct deferred_record {
   deferred_record* next;
@@ -140,17 +141,23 @@ void drop_block(emergency_chunk& chunk) {
   }
 }
 
-constinit std::atomic<bool> at_work{false}; // a thread has taken what waited, and does it
+// The thread that has taken what waited, and does it; its state in heap/thread_cache.hpp.
+constinit std::atomic<const void*> worker{nullptr};
+constinit std::atomic<std::uint32_t> times_taken{0};
 
+// What that thread puts off once more comes before what others have put off meanwhile.
 void push(deferred_record* work) {
-  work->next = deferred_work.load(std::memory_order_relaxed);
-  while (!deferred_work.compare_exchange_weak(work->next, work, std::memory_order_release,
-                                              std::memory_order_relaxed)) {
+  const bool again = worker.load(std::memory_order_relaxed) == &heap::this_thread;
+  std::atomic<deferred_record*>& list = again ? work_put_off_again : deferred_work;
+  work->next = list.load(std::memory_order_relaxed);
+  while (!list.compare_exchange_weak(work->next, work, std::memory_order_release,
+                                     std::memory_order_relaxed)) {
   }
 }
 
-deferred_record* oldest_first(deferred_record* newest_first) {
-  deferred_record* result = nullptr;
+// The records in the order in which they came, and then `behind`.
+deferred_record* oldest_first(deferred_record* newest_first, deferred_record* behind) {
+  deferred_record* result = behind;
   while (newest_first != nullptr) {
     deferred_record* const next = newest_first->next;
     newest_first->next = result;
@@ -220,36 +227,47 @@ void defer_with_copy(deferred_function run, const void* object, std::size_t size
 }
 
 void reset_deferred_work_in_child(bool forget) {
-  at_work.store(false, std::memory_order_relaxed);
-  if (forget)
+  worker.store(nullptr, std::memory_order_relaxed);
+  if (forget) {
     deferred_work.store(nullptr, std::memory_order_relaxed);
+    work_put_off_again.store(nullptr, std::memory_order_relaxed);
+  }
 }
 
 // One thread at a time, and what was put off first is done first: so a heap is destroyed after the
 // frees of its blocks. Work that comes here again, by freeing, finds somebody at it.
 void run_deferred_work() {
-  if (!deferred_work_waits() || at_work.exchange(true, std::memory_order_acquire))
+  const void* nobody = nullptr;
+  if (!deferred_work_waits() ||
+      !worker.compare_exchange_strong(nobody, &heap::this_thread, std::memory_order_acquire))
     return;
-  // acquire: pairs with push().
-  deferred_record* work = oldest_first(deferred_work.exchange(nullptr, std::memory_order_acquire));
+  // acquire: pairs with push(). release: who sees that they were taken sees the number, too.
+  times_taken.fetch_add(1, std::memory_order_relaxed);
+  deferred_record* const new_ones = deferred_work.exchange(nullptr, std::memory_order_acq_rel);
+  deferred_record* const old_ones = work_put_off_again.exchange(nullptr, std::memory_order_acq_rel);
+  deferred_record* work = oldest_first(old_ones, oldest_first(new_ones, nullptr));
   while (work != nullptr) {
     deferred_record* const done = work;
     work = work->next;
     done->run(done->argument);
     release_emergency(done);
   }
-  at_work.store(false, std::memory_order_release);
+  worker.store(nullptr, std::memory_order_release);
 }
 
 bool finish_deferred_work() {
   constexpr unsigned patience_ms = 100;
-  run_deferred_work();
-  for (unsigned waited_ms = 0; at_work.load(std::memory_order_acquire); ++waited_ms) {
+  for (unsigned waited_ms = 0;; ++waited_ms) {
+    run_deferred_work();
+    // Nobody was at it, nothing waited, and nothing was taken meanwhile.
+    const std::uint32_t taken_before = times_taken.load(std::memory_order_acquire);
+    if (worker.load(std::memory_order_acquire) == nullptr && !deferred_work_waits() &&
+        times_taken.load(std::memory_order_relaxed) == taken_before)
+      return true;
     if (waited_ms == patience_ms)
       return false;
     os::rest_for(1);
   }
-  return !deferred_work_waits();
 }
 
 } // namespace mete::front

@@ -51,9 +51,10 @@ void defer(deferred_function run, void* argument);
 void defer_with_copy(deferred_function run, const void* object, std::size_t size);
 
 struct deferred_record;
-extern constinit std::atomic<deferred_record*> deferred_work;
+extern constinit std::atomic<deferred_record*> deferred_work, work_put_off_again;
 inline bool deferred_work_waits() {
-  return deferred_work.load(std::memory_order_relaxed) != nullptr;
+  return deferred_work.load(std::memory_order_acquire) != nullptr ||
+         work_put_off_again.load(std::memory_order_acquire) != nullptr;
 }
 // In the child of a fork: nobody else is at it. `forget`: things are in disorder, so what was put
 // off is forgotten.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -101,6 +102,24 @@ TEST(emergency_test, deferred_work_runs_once) {
   EXPECT_FALSE(deferred_work_waits());
   run_deferred_work();
   EXPECT_EQ(sum, 11);
+}
+
+// A free that cannot be done yet must not end up behind the destruction of its heap, which somebody
+// asked for meanwhile.
+TEST(emergency_test, what_is_put_off_once_more_stays_in_front) {
+  static std::string order;
+  order.clear();
+  defer(
+      [](void*) {
+        std::thread([] { defer([](void*) { order += "destroyed "; }, nullptr); }).join();
+        defer([](void*) { order += "freed "; }, nullptr);
+        EXPECT_FALSE(finish_deferred_work()) << "it is at work itself";
+      },
+      nullptr);
+  run_deferred_work();
+  EXPECT_EQ(order, "");
+  EXPECT_TRUE(finish_deferred_work());
+  EXPECT_EQ(order, "freed destroyed ");
 }
 
 TEST(emergency_death_test, misuse_is_reported) {
