@@ -329,10 +329,13 @@ inline void deallocate_in_slab(void* block, std::uint32_t tag) {
     if (const std::uint32_t tag = where.tag->load(std::memory_order_relaxed);
         tag >> page::tag_owner_shift != 0)
       return deallocate_suspect(block, tag);
-  if (is_emergency_block(block)) [[unlikely]]
-    return release_emergency(block);
-  if (is_freed_for_vanished_thread() && heap::big_bytes(block, where) == 0) [[unlikely]]
+  const bool in_emergency_chunk = is_emergency_block(block);
+  if (is_freed_for_vanished_thread() &&
+      !(in_emergency_chunk ? lives_in_emergency_chunk(block) : heap::big_bytes(block, where) != 0))
+      [[unlikely]]
     return;
+  if (in_emergency_chunk) [[unlikely]]
+    return release_emergency(block);
   const std::size_t dirty_before = page::dirty_bytes();
   {
     gate_pass inside;

@@ -195,9 +195,13 @@ bool is_in_emergency_chunk(const void* block) {
   return chunk_of(block) != nullptr;
 }
 
+bool lives_in_emergency_chunk(const void* block) {
+  return reinterpret_cast<std::uintptr_t>(block) % granule == 0 &&
+         header_of(block).mark.load(std::memory_order_relaxed) == mark_of(block, live_mark);
+}
+
 std::size_t emergency_bytes(const char* what, const void* block) {
-  if (reinterpret_cast<std::uintptr_t>(block) % granule != 0 ||
-      header_of(block).mark.load(std::memory_order_relaxed) != mark_of(block, live_mark))
+  if (!lives_in_emergency_chunk(block))
     heap::report_no_block(what, block);
   return header_of(block).usable;
 }

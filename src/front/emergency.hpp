@@ -37,6 +37,9 @@ inline bool is_emergency_block(const void* block) {
          is_in_emergency_chunk(block);
 }
 
+// REQUIRES: is_emergency_block().
+bool lives_in_emergency_chunk(const void* block);
+
 // Both report an address where no block lives; `what` as for report_no_block() (heap/big.hpp).
 std::size_t emergency_bytes(const char* what, const void* block);
 void release_emergency(void* block);

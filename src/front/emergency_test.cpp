@@ -88,6 +88,15 @@ TEST(emergency_test, more_than_there_can_be_is_refused) {
   EXPECT_EQ(allocate_emergency(1, std::size_t{1} << 62), nullptr);
 }
 
+TEST(emergency_test, only_live_blocks_live) {
+  void* const block = allocate_emergency(100, 1);
+  EXPECT_TRUE(lives_in_emergency_chunk(block));
+  EXPECT_FALSE(lives_in_emergency_chunk(static_cast<char*>(block) + 16));
+  EXPECT_FALSE(lives_in_emergency_chunk(static_cast<char*>(block) + 1));
+  release_emergency(block);
+  EXPECT_FALSE(lives_in_emergency_chunk(block));
+}
+
 TEST(emergency_test, deferred_work_runs_once) {
   static int sum;
   sum = 0;
