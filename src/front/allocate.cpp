@@ -62,7 +62,8 @@ namespace {
 // A thread that vanished in a fork may have been about to take a stack that glibc kept: then it had
 // freed some of the blocks that belong to that, and the child's glibc frees them all.
 bool is_freed_for_vanished_thread() {
-  return threads_vanished() && os::is_c_library_code(freed_from);
+  return threads_vanished() &&
+         (os::is_c_library_code(freed_from) || os::is_loader_code(freed_from));
 }
 
 constexpr heap::use_of_block use_free{"invalid free", "double free", is_freed_for_vanished_thread};
