@@ -99,14 +99,18 @@ TEST_F(gate_test, others_wait_for_a_while_and_then_no_more) {
   gate::open_again();
 }
 
+std::thread start_waiting(std::atomic<bool>& entered) {
+  return std::thread([&] {
+    gate_pass inside{60'000};
+    entered = bool(inside);
+  });
+}
+
 TEST_F(gate_test, it_opens_for_those_who_wait) {
   gate::close();
   ASSERT_TRUE(gate::await_rest(60'000));
   std::atomic<bool> entered{false};
-  std::thread other([&] {
-    gate_pass inside{60'000};
-    entered = bool(inside);
-  });
+  std::thread other = start_waiting(entered);
   std::this_thread::sleep_for(milliseconds(30));
   EXPECT_FALSE(entered);
   gate::open_again();
@@ -122,10 +126,7 @@ TEST_F(gate_test, those_who_wait_come_before_the_next_fork) {
     gate::close();
     ASSERT_TRUE(gate::await_rest(60'000));
     std::atomic<bool> entered{false};
-    std::thread other([&] {
-      gate_pass inside{60'000};
-      entered = bool(inside);
-    });
+    std::thread other = start_waiting(entered);
     std::this_thread::sleep_for(milliseconds(5));
     gate::open_again();
     gate::close();

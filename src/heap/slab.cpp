@@ -191,7 +191,8 @@ unsigned take_blocks(slab& s, void** out, unsigned wanted, unsigned& fresh_from,
 }
 
 unsigned put_blocks(slab& s, void* const* blocks, unsigned count) {
-  // Copied: for all the compiler knows, writing the bits could change what they are copied from.
+  // As block_index() does it. Copied: for all the compiler knows, writing the bits could change
+  // what they are copied from.
   const size_class& info = s.info();
   const std::uint64_t reciprocal = info.reciprocal;
   const std::size_t block_bytes = info.block_bytes, slab_bytes = info.units * unit_bytes;

@@ -120,18 +120,14 @@ inline slab& slab_of(const void* block) {
 }
 
 // The block that begins at `address`. A pointer into the middle of a block is the caller's error
-// and reported as one. REQUIRES: `address` is inside the slab's units; the rest is the slab's, for
-// callers who ask more than once.
-inline unsigned block_index(const slab& s, const size_class& info, unsigned frontier,
-                            const void* address, const char* use = "invalid free") {
+// and reported as one. REQUIRES: `address` is inside the slab's units.
+inline unsigned block_index(const slab& s, const void* address, const char* use = "invalid free") {
+  const size_class& info = s.info();
   const auto offset = static_cast<std::uint64_t>(static_cast<const char*>(address) - s.begin);
   const auto index = static_cast<unsigned>(offset * info.reciprocal >> 32);
-  if (std::uint64_t{index} * info.block_bytes != offset || index >= frontier) [[unlikely]]
+  if (std::uint64_t{index} * info.block_bytes != offset || index >= s.frontier()) [[unlikely]]
     report_bad_block(s, address, use);
   return index;
-}
-inline unsigned block_index(const slab& s, const void* address, const char* use = "invalid free") {
-  return block_index(s, s.info(), s.frontier(), address, use);
 }
 
 // Readies a zeroed descriptor for the units at `begin`.
