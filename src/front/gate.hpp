@@ -41,8 +41,9 @@ enum state : std::uint32_t { wiped = 0, open, closed, overdue, broken };
 extern constinit std::atomic<std::atomic<std::uint32_t>*> word;
 
 inline bool is_open() {
-  // acquire: what was changed while the gate was closed is seen.
-  return word.load(std::memory_order_relaxed)->load(std::memory_order_acquire) == open;
+  // acquire, of the pointer: the page behind it says `open` already. Of the word: what was changed
+  // while the gate was closed is seen.
+  return word.load(std::memory_order_acquire)->load(std::memory_order_acquire) == open;
 }
 
 // All of the following: False if the caller must do without. REQUIRES: `own` is the calling

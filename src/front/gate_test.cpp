@@ -43,6 +43,26 @@ TEST_F(gate_test, a_thread_without_a_heap_is_inside_once) {
   }).join();
 }
 
+// For ThreadSanitizer: nothing but the pointer to the word orders the two threads.
+TEST_F(gate_test, a_thread_at_the_gate_sees_the_new_word_whole) {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  std::atomic<bool> looks{false}, is_watched{false}, was_open{true};
+  std::thread other([&] {
+    for (bool last = false; !last;) {
+      last = is_watched.load(relaxed);
+      if (!gate::is_open())
+        was_open.store(false, relaxed);
+      looks.store(true, relaxed);
+    }
+  });
+  while (!looks.load(relaxed))
+    std::this_thread::sleep_for(milliseconds(1));
+  gate::watch_for_clones();
+  is_watched.store(true, relaxed);
+  other.join();
+  EXPECT_TRUE(was_open);
+}
+
 TEST_F(gate_test, closing_awaits_who_is_inside) {
   for (const bool with_heap : {false, true}) {
     std::atomic<bool> entered{false}, leaves{false};
