@@ -119,14 +119,21 @@ inline slab& slab_of(const void* block) {
   report_freed_block(s, address, "double free");
 }
 
-// The block that begins at `address`. A pointer into the middle of a block is the caller's error
-// and reported as one. REQUIRES: `address` is inside the slab's units.
-inline unsigned block_index(const slab& s, const void* address, const char* use = "invalid free") {
+// Whether a block that was handed out begins at `address`, and which. REQUIRES: `address` is inside
+// the slab's units.
+inline bool find_block(const slab& s, const void* address, unsigned& index) {
   const size_class& info = s.info();
   const auto offset = static_cast<std::uint64_t>(static_cast<const char*>(address) - s.begin);
-  const auto index = static_cast<unsigned>(offset * info.reciprocal >> 32);
-  if (std::uint64_t{index} * info.block_bytes != offset || index >= s.frontier()) [[unlikely]]
-    report_bad_block(s, address, use);
+  index = static_cast<unsigned>(offset * info.reciprocal >> 32);
+  return std::uint64_t{index} * info.block_bytes == offset && index < s.frontier();
+}
+
+// The block that begins at `address`. A pointer into the middle of a block is the caller's error
+// and reported as one. REQUIRES: `address` is inside the slab's units.
+inline unsigned block_index(const slab& s, const void* address) {
+  unsigned index = 0;
+  if (!find_block(s, address, index)) [[unlikely]]
+    report_bad_block(s, address, "invalid free");
   return index;
 }
 

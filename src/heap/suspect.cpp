@@ -43,7 +43,12 @@ bool settle_suspect(const use_of_block& use, const void* block, bool may_search)
       return false;
     misuse(use.after_free, block, "its slab has been given back since the block was freed first");
   }
-  const unsigned index = block_index(*s, block, use.wrong);
+  unsigned index = 0;
+  if (!find_block(*s, block, index)) {
+    if (forgiven())
+      return false;
+    report_bad_block(*s, block, use.wrong);
+  }
   if (is_on_purged_page(*s, block) || is_in_slab(*s, index) ||
       (may_search && is_cached_or_under_way(block, s->class_index))) {
     if (forgiven())

@@ -41,7 +41,7 @@ inline bool looks_live(const void* block, std::uint32_t tag) {
 // The same for all slabs, by what is known of the block's own.
 bool looks_live_closely(const void* block);
 
-// True if the suspect is a live block after all, false if it is free and that is forgiven;
+// True if the suspect is a live block after all, false if it is none and that is forgiven;
 // otherwise reports it, and ends the process. `may_search`: caches and outboxes, too; what lies in
 // one is believed to be live otherwise. REQUIRES: the unit's tag has an owner; no lock is held, the
 // thread is in no heap, and inside of the gate (front/gate.hpp) if it may search.

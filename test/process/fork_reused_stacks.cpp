@@ -1,8 +1,9 @@
 // fork() while another thread's pthread_create() takes a stack that glibc kept, and frees the
 // thread-local blocks of the thread that had it before. The child's glibc does not know which of
-// them are freed already, and frees them once more when it takes the stack again. glibc's malloc
-// ends some children for that, too; but the program can do nothing about it, so mete lets it pass.
-// The argument is the path of a library with such a block.
+// them are freed already, and frees them once more when it takes the stack again, or, by the code
+// of the loader, when it keeps too many stacks and unmaps this one. glibc's malloc ends some
+// children for that, too; but the program can do nothing about it, so mete lets it pass. The
+// argument is the path of a library with such a block.
 //
 // SPDX-License-Identifier: MIT
 #include "library_copies.hpp"
@@ -37,6 +38,25 @@ void start_and_join(int count) {
   }
 }
 
+// A thread whose stack alone is more than glibc keeps (40 MiB), so that it gives up the others.
+// What it allocates itself must not take the place of what is freed twice: that nobody could tell.
+void make_stacks_go() {
+  pthread_attr_t attributes;
+  CHECK_EQ(pthread_attr_init(&attributes), 0);
+  CHECK_EQ(pthread_attr_setstacksize(&attributes, 64 * mib), 0);
+  pthread_t thread;
+  CHECK_EQ(pthread_create(
+               &thread, &attributes, [](void*) -> void* { return nullptr; }, nullptr),
+           0);
+  CHECK_EQ(pthread_join(thread, nullptr), 0);
+}
+
+void have_blocks_for_a_thread() {
+  for (std::size_t bytes = 256; bytes < 4096; bytes += bytes / 8) {
+    free(malloc(bytes));
+  }
+}
+
 void* reuse_stacks(void*) {
   while (!stop.load(std::memory_order_relaxed)) {
     start_and_join(1);
@@ -66,12 +86,15 @@ int main(int count, char** arguments) {
   pthread_t other;
   CHECK_EQ(pthread_create(&other, nullptr, reuse_stacks, nullptr), 0);
   // It takes one of the first forks; blocks of MiB take their time, because they are cleared.
+  bool takes_stacks = false;
   for (const time_t end = time(nullptr) + 3; time(nullptr) < end;) {
+    takes_stacks = !takes_stacks;
+    have_blocks_for_a_thread();
     const pid_t child = fork();
     CHECK_GE(child, 0);
     if (child == 0) {
       alarm(60);
-      start_and_join(at_once);
+      takes_stacks ? start_and_join(at_once) : make_stacks_go();
       _exit(0);
     }
     int status = 0;
