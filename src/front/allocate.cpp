@@ -3,6 +3,7 @@
 
 #include "base/bits.hpp"
 #include "base/check.hpp"
+#include "front/deferred_work.hpp"
 #include "front/emergency.hpp"
 #include "front/explicit_heap.hpp"
 #include "front/fork.hpp"

@@ -4,71 +4,81 @@
 #include "base/bits.hpp"
 #include "base/units.hpp"
 #include "heap/big.hpp"
-#include "heap/thread_cache.hpp"
 #include "os/memory.hpp"
-#include "os/thread.hpp"
 
-#include <cstring>
+#include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <new>
 
 namespace mete::front {
 
 constinit std::atomic<emergency_chunk*> emergency_chunks[max_emergency_chunks] = {};
-constinit std::atomic<deferred_record*> deferred_work{nullptr}, work_put_off_again{nullptr};
 
-struct deferred_record {
-  deferred_record* next;
-  deferred_function run;
-  void* argument;
-};
-
-// At the beginning of each chunk. `state`: the number of blocks that live, and behind it the offset
-// of the next one in granules.
+// Behind it lie the words: a bit is 1 if the block is taken, or if there is none.
 struct emergency_chunk {
-  std::size_t granules;
-  std::atomic<std::uint64_t> state;
+  char* begin;
+  std::size_t block_bytes;
+  std::size_t blocks;
+  bool first_of_size;
+  // Hints, which never are far from the truth: how many blocks are free, and the first word to look
+  // at.
+  std::atomic<std::size_t> free;
+  std::atomic<std::size_t> first_word;
+
+  std::size_t bytes() const { return blocks * block_bytes; }
+  std::size_t words() const { return divide_up(blocks, 64); }
+  std::atomic<std::uint64_t>& word(std::size_t index) {
+    return reinterpret_cast<std::atomic<std::uint64_t>*>(this + 1)[index];
+  }
 };
+static_assert(sizeof(emergency_chunk) % sizeof(std::atomic<std::uint64_t>) == 0);
 
 namespace {
 
-constexpr std::size_t granule = 16;
-constexpr std::size_t first_chunk_bytes = 4 * MiB; // each further one is twice as large, up to
-constexpr unsigned largest_doubling = 6;
-constexpr unsigned live_shift = 32;
-constexpr std::uint64_t one_live = std::uint64_t{1} << live_shift;
-constexpr std::uint64_t offset_mask = one_live - 1;
-constexpr std::uint64_t begin_offset = divide_up(sizeof(emergency_chunk), granule);
-constexpr std::size_t worth_purging_bytes = 256 * KiB;
-constexpr std::size_t max_block_bytes = 16 * GiB; // half of what an offset can say
+constexpr std::size_t min_block_bytes = 32;
+constexpr std::size_t max_shared_bytes = 1 * MiB; // larger blocks have a chunk for themselves
+constexpr std::size_t own_pages_bytes = 16 * KiB; // from here on a block is purged by itself
+constexpr std::size_t stretch_bytes = 64 * KiB;   // for smaller ones: so much, or a word's blocks
+constexpr std::size_t max_chunk_bytes = 64 * MiB; // of shared ones
+constexpr unsigned growth_shift = 2;              // each further chunk of a size is so much larger
+constexpr std::uint64_t all_taken = ~std::uint64_t{0};
 
-// Before each block. `mark` says that a block begins here, and whether it lives.
-struct header {
-  std::size_t usable;
-  std::atomic<std::uint64_t> mark;
-};
-static_assert(sizeof(header) == granule && sizeof(emergency_chunk) % granule == 0);
-constexpr std::uint64_t live_mark = 0x6d65'7465'6c69'7665, freed_mark = 0x6d65'7465'6672'6565;
-
-std::uint64_t mark_of(const void* block, std::uint64_t mark) {
-  return mark ^ reinterpret_cast<std::uintptr_t>(block);
+bool is_shared(std::size_t block_bytes) {
+  return block_bytes <= max_shared_bytes;
 }
 
-header& header_of(const void* block) {
-  return *(reinterpret_cast<header*>(const_cast<void*>(block)) - 1);
+// How many words are purged together.
+std::size_t words_in_stretch(const emergency_chunk& chunk) {
+  const std::size_t words = stretch_bytes / (64 * chunk.block_bytes);
+  return words == 0 ? 1 : words;
 }
 
-std::size_t bytes_of(const emergency_chunk& chunk) {
-  return chunk.granules * granule;
+std::size_t first_chunk_blocks(std::size_t block_bytes) {
+  if (!is_shared(block_bytes))
+    return 1;
+  if (block_bytes >= own_pages_bytes)
+    return 4;
+  return block_bytes >= stretch_bytes / 64 ? 64 : stretch_bytes / block_bytes;
+}
+
+// `earlier`: so many chunks of this size there are already.
+std::size_t chunk_blocks(std::size_t block_bytes, unsigned earlier) {
+  std::size_t blocks = first_chunk_blocks(block_bytes);
+  if (is_shared(block_bytes))
+    for (; earlier != 0 && (blocks << growth_shift) * block_bytes <= max_chunk_bytes; --earlier)
+      blocks <<= growth_shift;
+  return blocks;
 }
 
 bool holds(const emergency_chunk& chunk, const void* block) {
-  return reinterpret_cast<std::uintptr_t>(block) - reinterpret_cast<std::uintptr_t>(&chunk) <
-         bytes_of(chunk);
+  return reinterpret_cast<std::uintptr_t>(block) - reinterpret_cast<std::uintptr_t>(chunk.begin) <
+         chunk.bytes();
 }
 
 emergency_chunk* chunk_of(const void* block) {
-  for (const auto& slot : emergency_chunks) {
-    emergency_chunk* const chunk = slot.load(std::memory_order_acquire);
+  for (const auto& place : emergency_chunks) {
+    emergency_chunk* const chunk = place.load(std::memory_order_acquire);
     if (chunk == nullptr)
       break;
     if (holds(*chunk, block))
@@ -77,116 +87,156 @@ emergency_chunk* chunk_of(const void* block) {
   return nullptr;
 }
 
-// Whoever loses the race uses the winner's.
-emergency_chunk* make_chunk(unsigned index, std::size_t needed) {
-  std::size_t bytes = first_chunk_bytes << (index < largest_doubling ? index : largest_doubling);
-  needed = align_up(needed + begin_offset * granule, os::page_bytes);
-  bytes = bytes < needed ? needed : bytes;
-  char* memory = os::map(bytes, os::page_bytes);
-  // Under a limit a smaller one, but none so small that the few there can be are soon full.
-  const std::size_t least = needed < first_chunk_bytes ? first_chunk_bytes : needed;
-  if (memory == nullptr && least < bytes)
-    memory = os::map(bytes = least, os::page_bytes);
+// The bit of an address in its chunk.
+struct bit_place {
+  std::size_t word;
+  std::uint64_t mask; // 0: no block begins there
+};
+
+bit_place bit_of(const emergency_chunk& chunk, const void* block) {
+  const auto offset = static_cast<std::size_t>(static_cast<const char*>(block) - chunk.begin);
+  const std::size_t index = offset / chunk.block_bytes;
+  return {index / 64, offset % chunk.block_bytes == 0 ? std::uint64_t{1} << (index % 64) : 0};
+}
+
+// --- Chunks.
+
+std::size_t descriptor_bytes(std::size_t words) {
+  return align_up(sizeof(emergency_chunk) + words * sizeof(std::uint64_t), os::page_bytes);
+}
+
+// Not yet known to others; nullptr if the OS refuses.
+emergency_chunk* map_chunk(std::size_t block_bytes, std::size_t alignment, std::size_t blocks,
+                           bool first_of_size) {
+  const std::size_t words = divide_up(blocks, 64);
+  // Apart from the blocks, and guarded: programs write beyond their blocks.
+  char* const memory = os::map_guarded(descriptor_bytes(words));
   if (memory == nullptr)
     return nullptr;
-  auto* const chunk = new (memory) emergency_chunk{bytes / granule, {begin_offset}};
+  char* const begin = os::map(blocks * block_bytes, alignment);
+  if (begin == nullptr) {
+    os::release_guarded(memory, descriptor_bytes(words));
+    return nullptr;
+  }
+  auto* const chunk =
+      new (memory) emergency_chunk{begin, block_bytes, blocks, first_of_size, {blocks}, {0}};
+  if (blocks % 64 != 0)
+    chunk->word(words - 1).store(~low_bits(blocks % 64), std::memory_order_relaxed);
+  return chunk;
+}
+
+void unmap_chunk(emergency_chunk& chunk) {
+  (void)os::release(chunk.begin, chunk.bytes());
+  os::release_guarded(reinterpret_cast<char*>(&chunk), descriptor_bytes(chunk.words()));
+}
+
+// At `place`, behind all others. False if the OS refuses; true if there is one now, whosever.
+bool add_chunk(std::atomic<emergency_chunk*>& place, std::size_t block_bytes, std::size_t alignment,
+               unsigned earlier) {
+  std::size_t blocks = chunk_blocks(block_bytes, earlier);
+  emergency_chunk* made = nullptr;
+  // Under a limit it becomes a smaller one.
+  for (;; blocks >>= growth_shift) {
+    made = map_chunk(block_bytes, alignment, blocks, earlier == 0);
+    if (made != nullptr || blocks <= first_chunk_blocks(block_bytes))
+      break;
+  }
+  if (made == nullptr)
+    return false;
   emergency_chunk* expected = nullptr;
   // release: pairs with the acquire of those who find it.
-  if (emergency_chunks[index].compare_exchange_strong(expected, chunk, std::memory_order_acq_rel))
-    return chunk;
-  os::release(memory, bytes);
-  return expected;
-}
-
-char* take(emergency_chunk& chunk, std::size_t bytes) {
-  std::uint64_t state = chunk.state.load(std::memory_order_relaxed);
-  for (;;) {
-    const std::uint64_t offset = state & offset_mask;
-    if (offset + bytes / granule > chunk.granules)
-      return nullptr;
-    // acquire: the blocks that were here before are done with.
-    if (chunk.state.compare_exchange_weak(state, state + one_live + bytes / granule,
-                                          std::memory_order_acquire, std::memory_order_relaxed))
-      return reinterpret_cast<char*>(&chunk) + offset * granule;
-  }
-}
-
-// The last block of the chunk has been freed, as far as `state` says: nothing lives but what is
-// added now. The chunk is taken whole, so that nobody comes in between while it is purged.
-bool start_over(emergency_chunk& chunk, std::uint64_t state) {
-  const std::uint64_t whole = one_live | chunk.granules;
-  if (!chunk.state.compare_exchange_strong(state, whole, std::memory_order_acq_rel))
-    return false;
-  if (const std::size_t used = (state & offset_mask) * granule; used > worth_purging_bytes) {
-    char* const rest = align_up(reinterpret_cast<char*>(&chunk + 1), os::page_bytes);
-    const auto before = static_cast<std::size_t>(rest - reinterpret_cast<char*>(&chunk));
-    (void)os::purge(rest, bytes_of(chunk) - before);
-  }
-  chunk.state.store(begin_offset, std::memory_order_release);
+  if (!place.compare_exchange_strong(expected, made, std::memory_order_acq_rel))
+    unmap_chunk(*made);
   return true;
 }
 
-// REQUIRES: a live block of the chunk has just been marked as freed.
-void drop_block(emergency_chunk& chunk) {
-  std::uint64_t state = chunk.state.load(std::memory_order_relaxed);
-  for (;;) {
-    if (state >> live_shift == 1) {
-      if (start_over(chunk, state))
-        return;
-      state = chunk.state.load(std::memory_order_relaxed);
-    } else if (chunk.state.compare_exchange_weak(state, state - one_live, std::memory_order_release,
-                                                 std::memory_order_relaxed)) {
+// --- Blocks.
+
+// Any free block of the word; false if there is none.
+bool take_of_word(std::atomic<std::uint64_t>& word, std::uint64_t& mask) {
+  std::uint64_t taken = word.load(std::memory_order_relaxed);
+  while (taken != all_taken) {
+    mask = ~taken & (taken + 1); // the lowest bit that is 0
+    // acquire: pairs with free_block(), who had the block before is done with it.
+    if (word.compare_exchange_weak(taken, taken | mask, std::memory_order_acquire,
+                                   std::memory_order_relaxed))
+      return true;
+  }
+  return false;
+}
+
+// The first free block, or nearly: so what lies behind can be given back.
+char* take_block(emergency_chunk& chunk) {
+  if (chunk.free.load(std::memory_order_relaxed) == 0)
+    return nullptr;
+  const std::size_t words = chunk.words();
+  std::size_t first = chunk.first_word.load(std::memory_order_relaxed);
+  for (std::size_t count = 0; count < words; ++count) {
+    const std::size_t index = first + count < words ? first + count : first + count - words;
+    std::uint64_t mask = 0;
+    if (!take_of_word(chunk.word(index), mask))
+      continue;
+    chunk.free.fetch_sub(1, std::memory_order_relaxed);
+    if (count != 0)
+      chunk.first_word.compare_exchange_strong(first, index, std::memory_order_relaxed);
+    return chunk.begin + (index * 64 + log2_floor(mask)) * chunk.block_bytes;
+  }
+  return nullptr;
+}
+
+// Gives back the memory of a stretch in which nothing lives, as far as one can see: takes all of it
+// meanwhile. If somebody comes in between, he will look again when he frees.
+void purge_stretch(emergency_chunk& chunk, std::size_t word) {
+  const std::size_t words = words_in_stretch(chunk);
+  const std::size_t begin = word / words * words;
+  if (begin == 0 && chunk.first_of_size)
+    return; // what is used and freed again and again shall not be purged each time
+  for (std::size_t index = begin; index < begin + words; ++index)
+    if (chunk.word(index).load(std::memory_order_relaxed) != 0)
       return;
-    }
-  }
+  std::size_t end = begin;
+  for (std::uint64_t none = 0; end < begin + words; ++end, none = 0)
+    if (!chunk.word(end).compare_exchange_strong(none, all_taken, std::memory_order_acquire,
+                                                 std::memory_order_relaxed))
+      break;
+  if (end == begin + words)
+    (void)os::purge(chunk.begin + begin * 64 * chunk.block_bytes, words * 64 * chunk.block_bytes);
+  while (end != begin)
+    chunk.word(--end).store(0, std::memory_order_release);
 }
 
-// The thread that has taken what waited, and does it; its state in heap/thread_cache.hpp.
-constinit std::atomic<const void*> worker{nullptr};
-constinit std::atomic<std::uint32_t> times_taken{0};
-
-// What that thread puts off once more comes before what others have put off meanwhile.
-void push(deferred_record* work) {
-  const bool again = worker.load(std::memory_order_relaxed) == &heap::this_thread;
-  std::atomic<deferred_record*>& list = again ? work_put_off_again : deferred_work;
-  work->next = list.load(std::memory_order_relaxed);
-  while (!list.compare_exchange_weak(work->next, work, std::memory_order_release,
-                                     std::memory_order_relaxed)) {
-  }
-}
-
-// The records in the order in which they came, and then `behind`.
-deferred_record* oldest_first(deferred_record* newest_first, deferred_record* behind) {
-  deferred_record* result = behind;
-  while (newest_first != nullptr) {
-    deferred_record* const next = newest_first->next;
-    newest_first->next = result;
-    result = newest_first;
-    newest_first = next;
-  }
-  return result;
+// Whether blocks of the chunk are what is wanted.
+bool serves(const emergency_chunk& chunk, std::size_t bytes, std::size_t alignment) {
+  if (is_shared(bytes))
+    return chunk.block_bytes == bytes;
+  return chunk.block_bytes >= bytes && chunk.block_bytes / 2 <= bytes &&
+         reinterpret_cast<std::uintptr_t>(chunk.begin) % alignment == 0;
 }
 
 } // namespace
 
 void* allocate_emergency(std::size_t size, std::size_t alignment) {
-  if (size > max_block_bytes || alignment > max_block_bytes)
+  constexpr std::size_t max = PTRDIFF_MAX / 2;
+  if (size > max || alignment > max)
     return nullptr;
   os::initialise_memory();
-  const std::size_t padding = alignment > granule ? alignment : 0;
-  const std::size_t bytes = align_up(size == 0 ? 1 : size, granule) + sizeof(header) + padding;
-  for (unsigned index = 0; index < max_emergency_chunks; ++index) {
-    emergency_chunk* chunk = emergency_chunks[index].load(std::memory_order_acquire);
-    if (chunk == nullptr && (chunk = make_chunk(index, bytes)) == nullptr)
+  std::size_t bytes = std::bit_ceil(std::max({size, alignment, min_block_bytes}));
+  if (is_shared(bytes))
+    alignment = bytes;
+  else
+    bytes = align_up(std::max(size, max_shared_bytes + 1), os::page_bytes);
+  alignment = std::max(alignment, os::page_bytes);
+  unsigned earlier = 0;
+  for (auto& place : emergency_chunks) {
+    if (place.load(std::memory_order_acquire) == nullptr &&
+        !add_chunk(place, bytes, alignment, earlier))
       return nullptr;
-    char* const begin = take(*chunk, bytes);
-    if (begin == nullptr)
+    emergency_chunk& chunk = *place.load(std::memory_order_acquire);
+    if (!serves(chunk, bytes, alignment))
       continue;
-    char* const block = align_up(begin + sizeof(header), padding == 0 ? granule : alignment);
-    header& h = header_of(block);
-    h.usable = static_cast<std::size_t>(begin + bytes - block);
-    h.mark.store(mark_of(block, live_mark), std::memory_order_relaxed);
-    return block;
+    if (char* const block = take_block(chunk); block != nullptr)
+      return block;
+    ++earlier;
   }
   return nullptr;
 }
@@ -196,82 +246,37 @@ bool is_in_emergency_chunk(const void* block) {
 }
 
 bool lives_in_emergency_chunk(const void* block) {
-  return reinterpret_cast<std::uintptr_t>(block) % granule == 0 &&
-         header_of(block).mark.load(std::memory_order_relaxed) == mark_of(block, live_mark);
+  emergency_chunk& chunk = *chunk_of(block);
+  const bit_place at = bit_of(chunk, block);
+  return (chunk.word(at.word).load(std::memory_order_relaxed) & at.mask) != 0;
 }
 
 std::size_t emergency_bytes(const char* what, const void* block) {
   if (!lives_in_emergency_chunk(block))
     heap::report_no_block(what, block);
-  return header_of(block).usable;
+  return chunk_of(block)->block_bytes;
 }
 
 void release_emergency(void* block) {
-  std::uint64_t expected = mark_of(block, live_mark);
-  if (reinterpret_cast<std::uintptr_t>(block) % granule != 0 ||
-      !header_of(block).mark.compare_exchange_strong(expected, mark_of(block, freed_mark),
-                                                     std::memory_order_relaxed))
+  if (!lives_in_emergency_chunk(block))
     heap::report_no_block("invalid free", block);
-  drop_block(*chunk_of(block));
-}
-
-void defer(deferred_function run, void* argument) {
-  void* const memory = allocate_emergency(sizeof(deferred_record), 1);
-  if (memory != nullptr)
-    push(new (memory) deferred_record{nullptr, run, argument});
-}
-
-void defer_with_copy(deferred_function run, const void* object, std::size_t size) {
-  auto* const memory = static_cast<char*>(allocate_emergency(sizeof(deferred_record) + size, 1));
-  if (memory == nullptr)
-    return;
-  char* const copy = memory + sizeof(deferred_record);
-  std::memcpy(copy, object, size);
-  push(new (memory) deferred_record{nullptr, run, copy});
-}
-
-void reset_deferred_work_in_child(bool forget) {
-  worker.store(nullptr, std::memory_order_relaxed);
-  if (forget) {
-    deferred_work.store(nullptr, std::memory_order_relaxed);
-    work_put_off_again.store(nullptr, std::memory_order_relaxed);
+  emergency_chunk& chunk = *chunk_of(block);
+  const bit_place at = bit_of(chunk, block);
+  const bool has_own_pages =
+      chunk.block_bytes >= own_pages_bytes && chunk.block_bytes % os::page_bytes == 0;
+  if (has_own_pages)
+    (void)os::purge(static_cast<char*>(block), chunk.block_bytes);
+  // release: pairs with take_of_word().
+  const std::uint64_t taken = chunk.word(at.word).fetch_and(~at.mask, std::memory_order_release);
+  if ((taken & at.mask) == 0) [[unlikely]]
+    heap::report_no_block("invalid free", block); // another thread has freed it meanwhile
+  chunk.free.fetch_add(1, std::memory_order_relaxed);
+  std::size_t first = chunk.first_word.load(std::memory_order_relaxed);
+  while (at.word < first &&
+         !chunk.first_word.compare_exchange_weak(first, at.word, std::memory_order_relaxed)) {
   }
-}
-
-// One thread at a time, and what was put off first is done first: so a heap is destroyed after the
-// frees of its blocks. Work that comes here again, by freeing, finds somebody at it.
-void run_deferred_work() {
-  const void* nobody = nullptr;
-  if (!deferred_work_waits() ||
-      !worker.compare_exchange_strong(nobody, &heap::this_thread, std::memory_order_acquire))
-    return;
-  // acquire: pairs with push(). release: who sees that they were taken sees the number, too.
-  times_taken.fetch_add(1, std::memory_order_relaxed);
-  deferred_record* const new_ones = deferred_work.exchange(nullptr, std::memory_order_acq_rel);
-  deferred_record* const old_ones = work_put_off_again.exchange(nullptr, std::memory_order_acq_rel);
-  deferred_record* work = oldest_first(old_ones, oldest_first(new_ones, nullptr));
-  while (work != nullptr) {
-    deferred_record* const done = work;
-    work = work->next;
-    done->run(done->argument);
-    release_emergency(done);
-  }
-  worker.store(nullptr, std::memory_order_release);
-}
-
-bool finish_deferred_work() {
-  constexpr unsigned patience_ms = 100;
-  for (unsigned waited_ms = 0;; ++waited_ms) {
-    run_deferred_work();
-    // Nobody was at it, nothing waited, and nothing was taken meanwhile.
-    const std::uint32_t taken_before = times_taken.load(std::memory_order_acquire);
-    if (worker.load(std::memory_order_acquire) == nullptr && !deferred_work_waits() &&
-        times_taken.load(std::memory_order_relaxed) == taken_before)
-      return true;
-    if (waited_ms == patience_ms)
-      return false;
-    os::rest_for(1);
-  }
+  if (taken == at.mask && !has_own_pages)
+    purge_stretch(chunk, at.word);
 }
 
 } // namespace mete::front

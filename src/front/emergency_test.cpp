@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "front/emergency.hpp"
 
+#include "base/options.hpp"
+#include "base/units.hpp"
+#include "os/memory.hpp"
+
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
-#include <string>
+#include <iterator>
 #include <thread>
 #include <vector>
 
@@ -41,45 +46,154 @@ TEST(emergency_test, blocks_are_aligned_apart_and_known) {
   EXPECT_FALSE(is_emergency_block(nullptr));
 }
 
-TEST(emergency_test, a_chunk_starts_over_when_its_last_block_is_freed) {
-  // In whichever chunk it is: nothing else lives there.
-  constexpr std::size_t bytes = 3'000'000; // enough to be purged
-  void* const first = allocate_emergency(bytes, 1);
-  void* const second = allocate_emergency(100, 1);
-  std::memset(first, 1, bytes);
-  release_emergency(first);
-  void* const third = allocate_emergency(100, 1);
-  EXPECT_NE(third, first) << "the second one lives";
-  release_emergency(second);
-  release_emergency(third);
-  void* const again = allocate_emergency(bytes, 1);
-  EXPECT_EQ(again, first);
-  EXPECT_EQ(static_cast<char*>(again)[bytes / 2], 0) << "it was not purged";
-  release_emergency(again);
+std::size_t count_chunks() {
+  std::size_t count = 0;
+  while (emergency_chunks[count].load() != nullptr)
+    ++count;
+  return count;
 }
 
+char* allocate_filled(std::size_t size) {
+  auto* const block = static_cast<char*>(allocate_emergency(size, 1));
+  if (block != nullptr)
+    std::memset(block, 1, size);
+  return block;
+}
+
+// One block that lives long keeps nothing but itself.
+TEST(emergency_test, what_is_freed_is_used_again) {
+  constexpr std::size_t sizes[] = {1, 40, 1000, 9000, 100'000, 1'000'000, 5'000'000};
+  std::vector<void*> long_lived;
+  std::vector<char*> held(40);
+  std::size_t after_first_round = 0;
+  for (int round = 0; round < 100; ++round) {
+    for (std::size_t step = 0; step < 1000; ++step) {
+      char*& block = held[step % held.size()];
+      if (block != nullptr)
+        release_emergency(block);
+      block = static_cast<char*>(allocate_emergency(sizes[step * step % std::size(sizes)], 1));
+      ASSERT_NE(block, nullptr);
+    }
+    if (round == 0)
+      after_first_round = count_chunks();
+    if (round < 10)
+      long_lived.push_back(
+          allocate_emergency(sizes[static_cast<std::size_t>(round) % std::size(sizes)], 1));
+  }
+  EXPECT_LE(count_chunks(), after_first_round + long_lived.size());
+  for (void* block : held)
+    release_emergency(block);
+  for (void* block : long_lived)
+    release_emergency(block);
+}
+
+// Freed memory can still be read, and shows that way whether it was given back.
+TEST(emergency_test, what_nothing_uses_is_given_back) {
+  constexpr std::size_t total = 8 * MiB;
+  for (const std::size_t size : std::initializer_list<std::size_t>{32, 1000, 8000, 16384, 300'000})
+    for (const bool some_stay : {false, true}) {
+      std::vector<char*> blocks, stay;
+      for (std::size_t sum = 0; sum < total; sum += size)
+        blocks.push_back(allocate_filled(size));
+      std::size_t kept = 0;
+      for (std::size_t index = 0; index < blocks.size(); ++index) {
+        ASSERT_NE(blocks[index], nullptr);
+        if (some_stay && index % (blocks.size() / 4) == 0)
+          stay.push_back(blocks[index]);
+        else
+          release_emergency(blocks[index]);
+      }
+      for (const char* block : blocks)
+        kept += block[size - 1] == 1 ? size : 0;
+      // The first stretch, and those in which something stays.
+      EXPECT_LE(kept, (1 + stay.size()) * std::max<std::size_t>(64 * KiB, 64 * 8192))
+          << "blocks of " << size << " bytes";
+      for (char* block : stay) {
+        EXPECT_EQ(block[size - 1], 1);
+        release_emergency(block);
+      }
+    }
+}
+
+TEST(emergency_test, a_block_with_a_chunk_for_itself_comes_again) {
+  constexpr std::size_t bytes = 3'000'000;
+  char* const first = allocate_filled(bytes);
+  ASSERT_NE(first, nullptr);
+  release_emergency(first);
+  auto* const again = static_cast<char*>(allocate_emergency(bytes - 100'000, 1));
+  EXPECT_EQ(again, first);
+  EXPECT_EQ(again[bytes / 2], 0) << "it was not purged";
+  void* const small_one = allocate_emergency(bytes / 2 - 100'000, 1);
+  release_emergency(again);
+  void* const too_small = allocate_emergency(bytes / 2 - 100'000, 1);
+  EXPECT_NE(too_small, first) << "the half of it would lie idle";
+  release_emergency(too_small);
+  release_emergency(small_one);
+}
+
+// Enough of each size that stretches, and blocks with pages of their own, are purged between
+// others.
 TEST(emergency_test, many_threads_share_the_arena) {
-  constexpr int threads = 4, rounds = 3000;
+  constexpr int threads = 4;
+  static constexpr std::size_t rounds = 20'000;
+  static constexpr std::size_t sizes[] = {100, 2000, 20'000};
   std::vector<std::thread> crowd;
   for (int index = 0; index < threads; ++index)
     crowd.emplace_back([index] {
-      char* held[16] = {};
-      for (int round = 0; round < rounds; ++round) {
-        char*& block = held[round % 16];
+      std::vector<char*> held(240);
+      for (std::size_t round = 0; round < rounds; ++round) {
+        char*& block = held[round * 7 % held.size()];
+        const std::size_t size = sizes[round * 7 % held.size() % std::size(sizes)];
         if (block != nullptr) {
           ASSERT_EQ(block[0], static_cast<char>(index));
-          ASSERT_EQ(block[99], static_cast<char>(index));
+          ASSERT_EQ(block[size - 1], static_cast<char>(index));
           release_emergency(block);
         }
-        block = static_cast<char*>(allocate_emergency(100, 1));
+        block = static_cast<char*>(allocate_emergency(size, 1));
         ASSERT_NE(block, nullptr);
-        std::memset(block, index, 100);
+        std::memset(block, index, size);
       }
       for (char* block : held)
         release_emergency(block);
     });
   for (std::thread& each : crowd)
     each.join();
+}
+
+TEST(emergency_test, a_chunk_that_the_kernel_refuses_is_tried_smaller) {
+#if defined(METE_FAULT_INJECTION)
+  constexpr std::size_t bytes = 256 * KiB; // of which no other test has blocks
+  const auto allocate_failing = [](long long call, long long calls) {
+    options.fail_os_calls.store(calls);
+    options.fail_os_call.store(static_cast<long long>(os::counted_calls()) + call);
+    void* const block = allocate_emergency(bytes, 1);
+    options.fail_os_call.store(0);
+    options.fail_os_calls.store(1);
+    return block;
+  };
+  constexpr int calls_for_a_chunk = 3;
+  for (int call = 1; call <= calls_for_a_chunk; ++call)
+    EXPECT_EQ(allocate_failing(call, 1), nullptr) << "the first chunk is the smallest";
+  std::vector<void*> blocks;
+  const auto fill_all_chunks = [&] {
+    while (void* const block = allocate_failing(1, 1000))
+      blocks.push_back(block);
+  };
+  blocks.push_back(allocate_emergency(bytes, 1));
+  fill_all_chunks();
+  const std::size_t first_chunk = blocks.size();
+  EXPECT_GT(first_chunk, 1u);
+  for (int call = 1; call <= calls_for_a_chunk; ++call) {
+    const std::size_t before = blocks.size();
+    blocks.push_back(allocate_failing(call, 1));
+    fill_all_chunks();
+    EXPECT_EQ(blocks.size() - before, first_chunk << (2 * (call - 1))) << "a quarter of four times";
+  }
+  for (void* block : blocks)
+    release_emergency(block);
+#else
+  GTEST_SKIP() << "needs fault injection (the debug build)";
+#endif
 }
 
 TEST(emergency_test, more_than_there_can_be_is_refused) {
@@ -95,40 +209,6 @@ TEST(emergency_test, only_live_blocks_live) {
   EXPECT_FALSE(lives_in_emergency_chunk(static_cast<char*>(block) + 1));
   release_emergency(block);
   EXPECT_FALSE(lives_in_emergency_chunk(block));
-}
-
-TEST(emergency_test, deferred_work_runs_once) {
-  static int sum;
-  sum = 0;
-  int one = 1;
-  defer([](void* argument) { sum += *static_cast<int*>(argument); }, &one);
-  const int ten = 10;
-  defer_with_copy([](void* argument) { sum += *static_cast<int*>(argument); }, &ten, sizeof ten);
-  EXPECT_TRUE(deferred_work_waits());
-  EXPECT_EQ(sum, 0);
-  run_deferred_work();
-  EXPECT_EQ(sum, 11);
-  EXPECT_FALSE(deferred_work_waits());
-  run_deferred_work();
-  EXPECT_EQ(sum, 11);
-}
-
-// A free that cannot be done yet must not end up behind the destruction of its heap, which somebody
-// asked for meanwhile.
-TEST(emergency_test, what_is_put_off_once_more_stays_in_front) {
-  static std::string order;
-  order.clear();
-  defer(
-      [](void*) {
-        std::thread([] { defer([](void*) { order += "destroyed "; }, nullptr); }).join();
-        defer([](void*) { order += "freed "; }, nullptr);
-        EXPECT_FALSE(finish_deferred_work()) << "it is at work itself";
-      },
-      nullptr);
-  run_deferred_work();
-  EXPECT_EQ(order, "");
-  EXPECT_TRUE(finish_deferred_work());
-  EXPECT_EQ(order, "freed destroyed ");
 }
 
 TEST(emergency_death_test, misuse_is_reported) {

@@ -4,6 +4,7 @@
 #include "base/bits.hpp"
 #include "base/list.hpp"
 #include "front/allocate.hpp"
+#include "front/deferred_work.hpp"
 #include "front/emergency.hpp"
 #include "front/gate.hpp"
 #include "front/initialise.hpp"

@@ -22,7 +22,7 @@
 #include "front/fork.hpp"
 
 #include "front/background.hpp"
-#include "front/emergency.hpp"
+#include "front/deferred_work.hpp"
 #include "front/fork_order.hpp"
 #include "front/gate.hpp"
 #include "front/initialise.hpp"

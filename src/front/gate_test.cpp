@@ -2,6 +2,7 @@
 #include "front/gate.hpp"
 
 #include "front/allocate.hpp"
+#include "front/deferred_work.hpp"
 #include "front/emergency.hpp"
 #include "front/initialise.hpp"
 #include "os/system.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "front/thread.hpp"
 
-#include "front/emergency.hpp"
+#include "front/deferred_work.hpp"
 #include "front/gate.hpp"
 #include "front/initialise.hpp"
 #include "front/maintenance.hpp"

@@ -8,8 +8,7 @@
 #include <cstring>
 #include <malloc.h>
 
-// Sizes of each kind (small, medium, large, a mapping of its own). The largest is far above what
-// stays in the emergency arena's first chunk.
+// Sizes of each kind (small, medium, large, a mapping of its own).
 inline constexpr std::size_t every_kind_bytes[] = {
     1, 16, 100, 1000, 10'000, 32 * kib, 70 * kib, 900 * kib, 2 * mib + 1, 33 * mib};
 
