@@ -205,12 +205,12 @@ void purge_stretch(emergency_chunk& chunk, std::size_t word) {
     chunk.word(--end).store(0, std::memory_order_release);
 }
 
-// Whether blocks of the chunk are what is wanted.
-bool serves(const emergency_chunk& chunk, std::size_t bytes, std::size_t alignment) {
-  if (is_shared(bytes))
-    return chunk.block_bytes == bytes;
-  return chunk.block_bytes >= bytes && chunk.block_bytes / 2 <= bytes &&
-         reinterpret_cast<std::uintptr_t>(chunk.begin) % alignment == 0;
+// Whether the chunk's blocks are large enough, and `fitting`: not much larger.
+bool serves(const emergency_chunk& chunk, std::size_t bytes, std::size_t alignment, bool fitting) {
+  if (chunk.block_bytes < bytes || reinterpret_cast<std::uintptr_t>(chunk.begin) % alignment != 0)
+    return false;
+  return !fitting ||
+         (is_shared(bytes) ? chunk.block_bytes == bytes : chunk.block_bytes / 2 <= bytes);
 }
 
 } // namespace
@@ -222,7 +222,7 @@ void* allocate_emergency(std::size_t size, std::size_t alignment) {
   os::initialise_memory();
   std::size_t bytes = std::bit_ceil(std::max({size, alignment, min_block_bytes}));
   if (is_shared(bytes))
-    alignment = bytes;
+    alignment = bytes; // so it is for all blocks of the chunk
   else
     bytes = align_up(std::max(size, max_shared_bytes + 1), os::page_bytes);
   alignment = std::max(alignment, os::page_bytes);
@@ -230,13 +230,22 @@ void* allocate_emergency(std::size_t size, std::size_t alignment) {
   for (auto& place : emergency_chunks) {
     if (place.load(std::memory_order_acquire) == nullptr &&
         !add_chunk(place, bytes, alignment, earlier))
-      return nullptr;
+      break;
     emergency_chunk& chunk = *place.load(std::memory_order_acquire);
-    if (!serves(chunk, bytes, alignment))
+    if (!serves(chunk, bytes, alignment, true))
       continue;
     if (char* const block = take_block(chunk); block != nullptr)
       return block;
     ++earlier;
+  }
+  // There is no memory for another chunk, or no place: any larger block will do.
+  for (auto& place : emergency_chunks) {
+    emergency_chunk* const chunk = place.load(std::memory_order_acquire);
+    if (chunk == nullptr)
+      break;
+    if (serves(*chunk, bytes, alignment, false))
+      if (char* const block = take_block(*chunk); block != nullptr)
+        return block;
   }
   return nullptr;
 }

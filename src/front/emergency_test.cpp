@@ -171,17 +171,24 @@ TEST(emergency_test, a_chunk_that_the_kernel_refuses_is_tried_smaller) {
     options.fail_os_calls.store(1);
     return block;
   };
-  constexpr int calls_for_a_chunk = 3;
-  for (int call = 1; call <= calls_for_a_chunk; ++call)
-    EXPECT_EQ(allocate_failing(call, 1), nullptr) << "the first chunk is the smallest";
   std::vector<void*> blocks;
   const auto fill_all_chunks = [&] {
     while (void* const block = allocate_failing(1, 1000))
       blocks.push_back(block);
   };
+  constexpr int calls_for_a_chunk = 3;
+  fill_all_chunks();
+  for (int call = 1; call <= calls_for_a_chunk; ++call)
+    EXPECT_EQ(allocate_failing(call, 1), nullptr) << "the first chunk is the smallest";
+  blocks.push_back(allocate_emergency(4 * bytes, 1));
+  blocks.push_back(allocate_failing(1, 1));
+  EXPECT_EQ(emergency_bytes("", blocks.back()), 4 * bytes) << "rather a larger one than none";
+  fill_all_chunks();
+
+  const std::size_t others = blocks.size();
   blocks.push_back(allocate_emergency(bytes, 1));
   fill_all_chunks();
-  const std::size_t first_chunk = blocks.size();
+  const std::size_t first_chunk = blocks.size() - others;
   EXPECT_GT(first_chunk, 1u);
   for (int call = 1; call <= calls_for_a_chunk; ++call) {
     const std::size_t before = blocks.size();
