@@ -64,7 +64,7 @@ namespace {
 // freed some of the blocks that belong to that, and the child's glibc frees them all.
 bool is_freed_for_vanished_thread() {
   return threads_vanished() &&
-         (os::is_c_library_code(freed_from) || os::is_loader_code(freed_from));
+         (os::is_c_library_code(freed_from) || os::loader_code.contains(freed_from));
 }
 
 constexpr heap::use_of_block use_free{"invalid free", "double free", is_freed_for_vanished_thread};
@@ -433,6 +433,24 @@ void* reallocate_big(void* block, std::size_t size) {
   return resized != nullptr ? resized : move_block(home, block, usable, size);
 }
 
+inline void deallocate_uncached(void* block) {
+  std::uintptr_t unit = 0;
+  std::uint32_t tag = page::tag_none;
+  if (page::primary.find(block, unit)) [[likely]]
+    tag = page::primary.tags[unit].load(std::memory_order_relaxed);
+  if (tag >> page::tag_owner_shift == 0) [[unlikely]]
+    return deallocate_elsewhere(block);
+  if (!heap::looks_live(block, tag)) [[unlikely]]
+    return deallocate_suspect(block, tag);
+  deallocate_in_slab(block, tag);
+}
+
+[[gnu::cold, gnu::noinline]] void deallocate_for_loader(void* block) {
+  ++loader_frees;
+  deallocate_uncached(block);
+  --loader_frees;
+}
+
 } // namespace
 
 void* allocate_uncached(std::size_t size) noexcept {
@@ -444,15 +462,9 @@ void* allocate_uncached(std::size_t size) noexcept {
 void deallocate_slow(void* block) noexcept {
   heap::prefetch_mark(block);
   freed_from = __builtin_return_address(0); // of free(), which ends in a jump to here
-  std::uintptr_t unit = 0;
-  std::uint32_t tag = page::tag_none;
-  if (page::primary.find(block, unit)) [[likely]]
-    tag = page::primary.tags[unit].load(std::memory_order_relaxed);
-  if (tag >> page::tag_owner_shift == 0) [[unlikely]]
-    return deallocate_elsewhere(block);
-  if (!heap::looks_live(block, tag)) [[unlikely]]
-    return deallocate_suspect(block, tag);
-  deallocate_in_slab(block, tag);
+  if (os::loader_code.contains(freed_from)) [[unlikely]]
+    return deallocate_for_loader(block);
+  deallocate_uncached(block);
 }
 
 // Programs use all of a block that malloc_usable_size() tells them, so all of it is cleared.

@@ -11,7 +11,6 @@
 #include "page/region.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace mete::front {
 namespace {
@@ -106,7 +105,7 @@ bool ensure_background() {
   if (background.running.load(std::memory_order_seq_cst) != 0)
     return true;
   // Not while the C library is inside its list of stacks; the next look from elsewhere starts it.
-  if (os::is_loader_code(std::exchange(freed_from, nullptr)))
+  if (loader_frees != 0)
     return true;
   if (background.running.exchange(1, std::memory_order_seq_cst) != 0)
     return true;

@@ -102,6 +102,7 @@ void initialise() {
   heap::remember_first_thread(&heap::this_thread);
   read_options();
   use_barriers();
+  os::find_loader_code();
   os::register_thread_exit(thread_exit);
   if ((state.exchange(done, std::memory_order_acq_rel) & lock_contended) != 0)
     futex_wake(state, INT32_MAX);

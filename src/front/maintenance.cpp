@@ -21,6 +21,7 @@ namespace mete::front {
 
 constinit ranked_lock maintenance_lock{lock_rank::maintenance};
 constinit thread_local const void* freed_from = nullptr;
+constinit thread_local unsigned loader_frees = 0;
 
 namespace {
 

@@ -88,6 +88,10 @@ void finish_tick(const tick_result& ticked);
 // The code that called free() or operator delete last in this thread, if that took the slow path.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local const void* freed_from;
 
+// How many calls of free() by the loader's code this thread is in (os/thread.hpp): more than one if
+// a signal handler interrupted one.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local unsigned loader_frees;
+
 // After a big block was allocated, or freed, before which there were `dirty_before` dirty bytes:
 // keeps the limit on them. REQUIRES: no lock is held.
 void after_big_allocation(std::size_t size);

@@ -22,7 +22,13 @@ extern "C" [[gnu::weak]] const unsigned int __rseq_size;
 extern "C" [[gnu::weak]] decltype(_dl_find_object) _dl_find_object;
 #endif
 
+// Found in a static program only: hidden, so that no shared library's is meant, which is private.
+extern "C" [[gnu::weak, gnu::visibility("hidden")]] void _dl_deallocate_tls(void*, bool);
+
 namespace mete::os {
+
+constinit code_range loader_code;
+
 namespace {
 
 // The executable or library that the address lies in; nullptr if that cannot be told.
@@ -101,18 +107,17 @@ void rest_for(std::uint32_t milliseconds) {
   rest(milliseconds / 1000, static_cast<long>(milliseconds % 1000) * 1'000'000);
 }
 
-bool is_loader_code(const void* code) {
-  const unsigned long base = ::getauxval(AT_BASE); // 0 in a static program
-  if (code == nullptr || base == 0)
-    return false;
-  const auto& header = *reinterpret_cast<const ElfW(Ehdr)*>(base);
-  const auto* const segments = reinterpret_cast<const ElfW(Phdr)*>(base + header.e_phoff);
-  const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(code) - base;
-  for (unsigned index = 0; index < header.e_phnum; ++index)
-    if (segments[index].p_type == PT_LOAD &&
-        offset - segments[index].p_vaddr < segments[index].p_memsz)
-      return true;
-  return false;
+void find_loader_code() {
+  if (const unsigned long base = ::getauxval(AT_BASE); base != 0) {
+    const auto& header = *reinterpret_cast<const ElfW(Ehdr)*>(base);
+    const auto* const segments = reinterpret_cast<const ElfW(Phdr)*>(base + header.e_phoff);
+    for (unsigned index = 0; index < header.e_phnum; ++index)
+      if (segments[index].p_type == PT_LOAD && (segments[index].p_flags & PF_X) != 0)
+        loader_code = {base + segments[index].p_vaddr, segments[index].p_memsz};
+  } else if (&_dl_deallocate_tls != nullptr) {
+    constexpr std::size_t enough_bytes = 256; // twice what it has
+    loader_code = {reinterpret_cast<std::uintptr_t>(&_dl_deallocate_tls), enough_bytes};
+  }
 }
 
 // In a static program the C library's code and this are of one object.

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace mete::os {
@@ -17,9 +18,18 @@ bool arm_thread_exit();
 void rest_briefly();
 void rest_for(std::uint32_t milliseconds);
 
-// Whether `code` is a part of the dynamic loader. It frees memory for the C library, which holds a
-// lock then that starting a thread takes, too. O(segments of the loader), without a lock.
-bool is_loader_code(const void* code);
+// The code that frees what belongs to stacks of the C library: the dynamic loader's, or in a static
+// program the one function. It does so while the lock is held that starting a thread takes, too.
+// Empty until it was looked for.
+struct code_range {
+  std::uintptr_t begin = 0;
+  std::size_t bytes = 0;
+  bool contains(const void* code) const {
+    return reinterpret_cast<std::uintptr_t>(code) - begin < bytes;
+  }
+};
+[[gnu::visibility("hidden")]] extern constinit code_range loader_code;
+void find_loader_code(); // any number of times, with the same result
 
 // Whether `code` is a part of the C library. False where that cannot be told: in a static program,
 // and before glibc 2.35. Without a lock, so also in the child of a fork.
