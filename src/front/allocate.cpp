@@ -37,10 +37,14 @@ namespace {
   return block != nullptr ? block : out_of_memory();
 }
 
-// Aligned as blocks of the class are: allocate_aligned() takes that for granted.
+// Aligned as blocks of the class are: allocate_aligned() takes that for granted. And clear behind
+// the class's bytes, because allocate_zeroed() clears no more.
 [[gnu::cold, gnu::noinline]] void* allocate_class_without_gate(unsigned class_index) {
   const std::size_t bytes = heap::size_classes[class_index].block_bytes;
-  return allocate_without_gate(bytes, bytes & -bytes);
+  void* const block = allocate_without_gate(bytes, bytes & -bytes);
+  if (block != nullptr)
+    std::memset(static_cast<char*>(block) + bytes, 0, emergency_bytes("", block) - bytes);
+  return block;
 }
 
 // Such a thread's ordinary block, which is freed later.
@@ -322,6 +326,15 @@ inline void deallocate_in_slab(void* block, std::uint32_t tag) {
     deallocate_in_slab(block, tag);
 }
 
+// What is known of mappings is looked up inside of the gate, if that can be: then no signal handler
+// comes in between that changes them, and waits for this thread.
+std::size_t big_bytes_or_zero(const void* block, const page::location& where) {
+  if (where.tag != nullptr)
+    return heap::big_bytes(const_cast<void*>(block), where);
+  gate_pass inside;
+  return heap::big_bytes(const_cast<void*>(block), where);
+}
+
 // What is in no slab of the primary region: null, too.
 [[gnu::noinline]] void deallocate_elsewhere(void* block) {
   if (block == nullptr)
@@ -333,8 +346,8 @@ inline void deallocate_in_slab(void* block, std::uint32_t tag) {
       return deallocate_suspect(block, tag);
   const bool in_emergency_chunk = is_emergency_block(block);
   if (is_freed_for_vanished_thread() &&
-      !(in_emergency_chunk ? lives_in_emergency_chunk(block) : heap::big_bytes(block, where) != 0))
-      [[unlikely]]
+      !(in_emergency_chunk ? lives_in_emergency_chunk(block)
+                           : big_bytes_or_zero(block, where) != 0)) [[unlikely]]
     return;
   if (in_emergency_chunk) [[unlikely]]
     return release_emergency(block);
@@ -397,10 +410,16 @@ inline std::size_t small_bytes(const heap::use_of_block& use, const void* block,
   return heap::size_classes[heap::class_of_tag(tag)].block_bytes;
 }
 
+// As big_bytes_or_zero().
+mete_heap* home_of_resized(const void* block, const page::location& where) {
+  gate_pass inside;
+  return home_of_big(block, where);
+}
+
 // The same of a big block.
 std::size_t big_bytes(const heap::use_of_block& use, const void* block,
                       const page::location& where) {
-  const std::size_t usable = heap::big_bytes(const_cast<void*>(block), where);
+  const std::size_t usable = big_bytes_or_zero(block, where);
   if (usable == 0) [[unlikely]]
     heap::report_no_block(use.wrong, block);
   return usable;
@@ -423,7 +442,7 @@ void* reallocate_big(void* block, std::size_t size) {
     return out_of_memory();
   if (worth_keeping(usable, size))
     return block;
-  mete_heap* const home = home_of_big(block, where);
+  mete_heap* const home = home_of_resized(block, where);
   void* resized = nullptr;
   if (gate_pass inside; inside) {
     resized = heap::resize_big(block, where, size);

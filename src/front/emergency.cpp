@@ -21,8 +21,7 @@ struct emergency_chunk {
   std::size_t block_bytes;
   std::size_t blocks;
   bool first_of_size;
-  // Hints, which never are far from the truth: how many blocks are free, and the first word to look
-  // at.
+  // Hints: how many blocks are free, or more, and the first word to look at.
   std::atomic<std::size_t> free;
   std::atomic<std::size_t> first_word;
 
@@ -157,7 +156,7 @@ bool take_of_word(std::atomic<std::uint64_t>& word, std::uint64_t& mask) {
   std::uint64_t taken = word.load(std::memory_order_relaxed);
   while (taken != all_taken) {
     mask = ~taken & (taken + 1); // the lowest bit that is 0
-    // acquire: pairs with free_block(), who had the block before is done with it.
+    // acquire: pairs with release_emergency(); who had the block before is done with it.
     if (word.compare_exchange_weak(taken, taken | mask, std::memory_order_acquire,
                                    std::memory_order_relaxed))
       return true;
@@ -184,33 +183,51 @@ char* take_block(emergency_chunk& chunk) {
   return nullptr;
 }
 
-// Gives back the memory of a stretch in which nothing lives, as far as one can see: takes all of it
-// meanwhile. If somebody comes in between, he will look again when he frees.
+// Takes all of a stretch. False, and nothing is taken, if something lives in it.
+bool take_stretch(emergency_chunk& chunk, std::size_t begin, std::size_t end) {
+  for (std::size_t index = begin; index < end; ++index) {
+    std::uint64_t none = 0;
+    if (chunk.word(index).compare_exchange_strong(none, all_taken, std::memory_order_seq_cst))
+      continue;
+    while (index != begin)
+      chunk.word(--index).store(0, std::memory_order_seq_cst);
+    return false;
+  }
+  return true;
+}
+
+// Gives back the memory of a stretch in which nothing lives, and has it meanwhile. What comes in
+// between goes again, and then looks itself, unless it went before this let go of the words that it
+// had: so this looks again. seq_cst here and in release_emergency(): one of the two sees the other.
 void purge_stretch(emergency_chunk& chunk, std::size_t word) {
   const std::size_t words = words_in_stretch(chunk);
   const std::size_t begin = word / words * words;
   if (begin == 0 && chunk.first_of_size)
     return; // what is used and freed again and again shall not be purged each time
-  for (std::size_t index = begin; index < begin + words; ++index)
-    if (chunk.word(index).load(std::memory_order_relaxed) != 0)
-      return;
-  std::size_t end = begin;
-  for (std::uint64_t none = 0; end < begin + words; ++end, none = 0)
-    if (!chunk.word(end).compare_exchange_strong(none, all_taken, std::memory_order_acquire,
-                                                 std::memory_order_relaxed))
-      break;
-  if (end == begin + words)
+  const auto nothing_lives = [&] {
+    for (std::size_t index = begin; index < begin + words; ++index)
+      if (chunk.word(index).load(std::memory_order_seq_cst) != 0)
+        return false;
+    return true;
+  };
+  while (nothing_lives()) {
+    if (!take_stretch(chunk, begin, begin + words))
+      continue;
     (void)os::purge(chunk.begin + begin * 64 * chunk.block_bytes, words * 64 * chunk.block_bytes);
-  while (end != begin)
-    chunk.word(--end).store(0, std::memory_order_release);
+    for (std::size_t index = begin; index < begin + words; ++index)
+      chunk.word(index).store(0, std::memory_order_release);
+    return;
+  }
 }
 
-// Whether the chunk's blocks are large enough, and `fitting`: not much larger.
+// Whether the chunk's blocks are large enough, and `fitting`: not much larger. (Else: not so large
+// that clearing one would take long.)
 bool serves(const emergency_chunk& chunk, std::size_t bytes, std::size_t alignment, bool fitting) {
   if (chunk.block_bytes < bytes || reinterpret_cast<std::uintptr_t>(chunk.begin) % alignment != 0)
     return false;
-  return !fitting ||
-         (is_shared(bytes) ? chunk.block_bytes == bytes : chunk.block_bytes / 2 <= bytes);
+  if (!fitting)
+    return chunk.block_bytes <= std::max(16 * bytes, max_shared_bytes);
+  return is_shared(bytes) ? chunk.block_bytes == bytes : chunk.block_bytes / 2 <= bytes;
 }
 
 } // namespace
@@ -224,7 +241,9 @@ void* allocate_emergency(std::size_t size, std::size_t alignment) {
   if (is_shared(bytes))
     alignment = bytes; // so it is for all blocks of the chunk
   else
-    bytes = align_up(std::max(size, max_shared_bytes + 1), os::page_bytes);
+    // Eight sizes for each doubling, so that blocks that grow step by step meet in few chunks.
+    bytes = align_up(std::max(size, max_shared_bytes + 1),
+                     std::bit_floor(std::max(size, max_shared_bytes)) / 8);
   alignment = std::max(alignment, os::page_bytes);
   unsigned earlier = 0;
   for (auto& place : emergency_chunks) {
@@ -275,11 +294,12 @@ void release_emergency(void* block) {
       chunk.block_bytes >= own_pages_bytes && chunk.block_bytes % os::page_bytes == 0;
   if (has_own_pages)
     (void)os::purge(static_cast<char*>(block), chunk.block_bytes);
+  // First, so that a thread that vanishes here in the child of a fork leaves a hint too high.
+  chunk.free.fetch_add(1, std::memory_order_relaxed);
   // release: pairs with take_of_word().
-  const std::uint64_t taken = chunk.word(at.word).fetch_and(~at.mask, std::memory_order_release);
+  const std::uint64_t taken = chunk.word(at.word).fetch_and(~at.mask, std::memory_order_seq_cst);
   if ((taken & at.mask) == 0) [[unlikely]]
     heap::report_no_block("invalid free", block); // another thread has freed it meanwhile
-  chunk.free.fetch_add(1, std::memory_order_relaxed);
   std::size_t first = chunk.first_word.load(std::memory_order_relaxed);
   while (at.word < first &&
          !chunk.first_word.compare_exchange_weak(first, at.word, std::memory_order_relaxed)) {

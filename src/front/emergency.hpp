@@ -2,15 +2,16 @@
 // wait: a fork takes too long, or a signal handler interrupted this thread inside.
 //
 // It is made of chunks, mapped when they are needed and never unmapped, each for blocks of one
-// size, a power of two; what is larger than a MiB has a chunk for itself, which later blocks use
-// again. A bit for each block says whether it is taken, in words beside the chunk. To take a block,
-// to free it, and to take all of a stretch in order to purge it are one compare-and-exchange for
-// each word: there is no lock, and nothing of mete's other structures is touched. So any thread can
-// come here at any moment, and the child of a fork can go on from wherever it stood; what a thread
-// that vanished was about to take is lost.
+// size, a power of two; what is larger than a MiB has a chunk for itself, of one of eight sizes for
+// each doubling, which later blocks use again. A bit for each block says whether it is taken, in
+// words beside the chunk. To take a block, to free it, and to take all of a stretch in order to
+// purge it are one compare-and-exchange for each word: there is no lock, and nothing of mete's
+// other structures is touched. So any thread can come here at any moment, and the child of a fork
+// can go on from wherever it stood; what a thread that vanished was about to take, or to give back,
+// is lost.
 //
-// Memory that no block uses is given back at once, in stretches of 64 KiB or more, but for the
-// first of each size.
+// Memory that no block uses is given back at once: blocks of 16 KiB and more one by one (if they
+// are whole pages), smaller ones in stretches of 64 KiB or more, but for the first of each size.
 //
 // Complexity: O(chunks) to find a block's chunk, and O(chunks + words of one chunk) to take a
 // block.
@@ -25,7 +26,8 @@
 
 namespace mete::front {
 
-// nullptr if memory is out. `alignment` is a power of two. What is in the block is unknown.
+// nullptr if memory is out, or if there are 4096 chunks. `alignment` is a power of two. What is in
+// the block is unknown.
 void* allocate_emergency(std::size_t size, std::size_t alignment);
 
 // --- For blocks of the arena.

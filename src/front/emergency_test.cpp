@@ -11,6 +11,7 @@
 #include <cstring>
 #include <iterator>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace mete::front {
@@ -71,7 +72,8 @@ TEST(emergency_test, what_is_freed_is_used_again) {
       char*& block = held[step % held.size()];
       if (block != nullptr)
         release_emergency(block);
-      block = static_cast<char*>(allocate_emergency(sizes[step * step % std::size(sizes)], 1));
+      block =
+          static_cast<char*>(allocate_emergency(sizes[(step + step / 40) % std::size(sizes)], 1));
       ASSERT_NE(block, nullptr);
     }
     if (round == 0)
@@ -132,32 +134,48 @@ TEST(emergency_test, a_block_with_a_chunk_for_itself_comes_again) {
 }
 
 // Enough of each size that stretches, and blocks with pages of their own, are purged between
-// others.
+// others: all is freed again and again, each time beginning with what was taken last, or first.
 TEST(emergency_test, many_threads_share_the_arena) {
   constexpr int threads = 4;
-  static constexpr std::size_t rounds = 20'000;
-  static constexpr std::size_t sizes[] = {100, 2000, 20'000};
+  static constexpr std::size_t sizes[] = {60, 500, 2000, 20'000};
   std::vector<std::thread> crowd;
   for (int index = 0; index < threads; ++index)
     crowd.emplace_back([index] {
-      std::vector<char*> held(240);
-      for (std::size_t round = 0; round < rounds; ++round) {
-        char*& block = held[round * 7 % held.size()];
-        const std::size_t size = sizes[round * 7 % held.size() % std::size(sizes)];
-        if (block != nullptr) {
-          ASSERT_EQ(block[0], static_cast<char>(index));
+      std::vector<std::pair<char*, std::size_t>> held;
+      for (std::size_t round = 0; round < 60; ++round) {
+        for (std::size_t step = 0; step < 400 + 37 * round; ++step) {
+          const std::size_t size = sizes[(step + round) % std::size(sizes)];
+          auto* const block = static_cast<char*>(allocate_emergency(size, 1));
+          ASSERT_NE(block, nullptr);
+          std::memset(block, index, size);
+          held.emplace_back(block, size);
+        }
+        if (round % 2 == 0)
+          std::reverse(held.begin(), held.end());
+        for (const auto& [block, size] : held) {
+          for (std::size_t at = 0; at < size; at += 59)
+            ASSERT_EQ(block[at], static_cast<char>(index));
           ASSERT_EQ(block[size - 1], static_cast<char>(index));
           release_emergency(block);
         }
-        block = static_cast<char*>(allocate_emergency(size, 1));
-        ASSERT_NE(block, nullptr);
-        std::memset(block, index, size);
+        held.clear();
       }
-      for (char* block : held)
-        release_emergency(block);
     });
   for (std::thread& each : crowd)
     each.join();
+}
+
+TEST(emergency_test, blocks_that_grow_step_by_step_need_few_chunks) {
+  const std::size_t before = count_chunks();
+  void* block = allocate_emergency(2 * MiB, 1);
+  for (std::size_t size = 2 * MiB; size < 64 * MiB; size += 64 * KiB) {
+    void* const grown = allocate_emergency(size, 1);
+    ASSERT_NE(grown, nullptr);
+    release_emergency(block);
+    block = grown;
+  }
+  release_emergency(block);
+  EXPECT_LE(count_chunks() - before, 8u * 5 * 2) << "eight sizes for each doubling, two of each";
 }
 
 TEST(emergency_test, a_chunk_that_the_kernel_refuses_is_tried_smaller) {

@@ -14,7 +14,9 @@ namespace mete::heap {
 // Zeroed memory of whole pages; nullptr if the OS refuses. O(1).
 char* allocate_mapping(std::size_t bytes, std::size_t alignment);
 
-// The size of the mapping that begins at `begin`; 0 if none does.
+// The size of the mapping that begins at `begin`; 0 if none does. What only looks (this,
+// mapping_attachment() and mappings_in_use()) may do so in a signal handler that interrupted any of
+// the others; but what changes must not interrupt who looks (front/gate.hpp).
 std::size_t mapping_bytes(const void* begin);
 
 // The mapping's size before it was released; 0 if none begins there.
