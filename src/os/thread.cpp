@@ -22,9 +22,6 @@ extern "C" [[gnu::weak]] const unsigned int __rseq_size;
 extern "C" [[gnu::weak]] decltype(_dl_find_object) _dl_find_object;
 #endif
 
-// Where the loader lies. Weak: in a static program there may be none.
-[[gnu::weak]] extern decltype(_r_debug) _r_debug;
-
 // Found in a static program only: hidden, so that no shared library's is meant, which is private.
 extern "C" [[gnu::weak, gnu::visibility("hidden")]] void _dl_deallocate_tls(void*, bool);
 
@@ -111,10 +108,7 @@ void rest_for(std::uint32_t milliseconds) {
 }
 
 void find_loader_code() {
-  unsigned long base = ::getauxval(AT_BASE);
-  if (base == 0 && &_r_debug != nullptr) // it was started as a program, and loaded this one
-    base = _r_debug.r_ldbase;
-  if (base != 0) {
+  if (const unsigned long base = ::getauxval(AT_BASE); base != 0) {
     const auto& header = *reinterpret_cast<const ElfW(Ehdr)*>(base);
     const auto* const segments = reinterpret_cast<const ElfW(Phdr)*>(base + header.e_phoff);
     for (unsigned index = 0; index < header.e_phnum; ++index)
