@@ -98,6 +98,13 @@ bit_place bit_of(const emergency_chunk& chunk, const void* block) {
   return {index / 64, offset % chunk.block_bytes == 0 ? std::uint64_t{1} << (index % 64) : 0};
 }
 
+// nullptr if no block lives there. REQUIRES: the address is in a chunk.
+emergency_chunk* chunk_of_live(const void* block) {
+  emergency_chunk* const chunk = chunk_of(block);
+  const bit_place at = bit_of(*chunk, block);
+  return (chunk->word(at.word).load(std::memory_order_relaxed) & at.mask) != 0 ? chunk : nullptr;
+}
+
 // --- Chunks.
 
 std::size_t descriptor_bytes(std::size_t words) {
@@ -274,21 +281,21 @@ bool is_in_emergency_chunk(const void* block) {
 }
 
 bool lives_in_emergency_chunk(const void* block) {
-  emergency_chunk& chunk = *chunk_of(block);
-  const bit_place at = bit_of(chunk, block);
-  return (chunk.word(at.word).load(std::memory_order_relaxed) & at.mask) != 0;
+  return chunk_of_live(block) != nullptr;
 }
 
 std::size_t emergency_bytes(const char* what, const void* block) {
-  if (!lives_in_emergency_chunk(block))
+  const emergency_chunk* const chunk = chunk_of_live(block);
+  if (chunk == nullptr)
     heap::report_no_block(what, block);
-  return chunk_of(block)->block_bytes;
+  return chunk->block_bytes;
 }
 
 void release_emergency(void* block) {
-  if (!lives_in_emergency_chunk(block))
+  emergency_chunk* const found = chunk_of_live(block);
+  if (found == nullptr)
     heap::report_no_block("invalid free", block);
-  emergency_chunk& chunk = *chunk_of(block);
+  emergency_chunk& chunk = *found;
   const bit_place at = bit_of(chunk, block);
   const bool has_own_pages =
       chunk.block_bytes >= own_pages_bytes && chunk.block_bytes % os::page_bytes == 0;
