@@ -256,31 +256,29 @@ void* allocate_zeroed_in_slab(std::size_t size) {
     tick(h);
 }
 
-[[gnu::noinline]] void deliver_and_tick(heap::heap& h, bool full, bool due) {
-  if (full && gate::enter_heap(h)) {
+// Many foreign blocks were freed since the last time, in number or in size. Leaves the heap.
+// REQUIRES: the thread is inside of it.
+[[gnu::noinline]] void leave_after_many_foreign(heap::heap& h) {
+  bool due = false;
+  {
     own_heap_guard inside(h);
-    h.deliver_outbox();
+    h.deliver_full_outbox();
+    due = count_slow_path(h, slow_path::free);
   }
   if (due)
     tick(h);
 }
 
-// Out of line, like those around it: so deallocate_slow() saves no registers.
-// REQUIRES: `h` is the calling thread's.
+// Out of line, like those around it: so deallocate_slow() saves no registers. It counts its calls
+// by the dozen, because it does little else. What is full is delivered before the heap is left:
+// the gate could close in between, and the next block find no room.
+// REQUIRES: `h` is the calling thread's; the block is not a shared heap's.
 [[gnu::noinline]] void deallocate_foreign(heap::heap& h, void* block, std::uint32_t tag) {
-  if ((tag & heap::tag_shared) != 0) [[unlikely]]
-    return deallocate_in_shared(block, tag);
-  bool full = false;
-  bool due = false;
-  {
-    if (!gate::enter_heap(h)) [[unlikely]]
-      return deallocate_small_without_gate(block);
-    own_heap_guard inside(h);
-    full = h.add_remote(tag, block);
-    due = count_slow_path(h, slow_path::free);
-  }
-  if (full || due) [[unlikely]]
-    deliver_and_tick(h, full, due);
+  if (!gate::enter_heap(h)) [[unlikely]]
+    return deallocate_small_without_gate(block);
+  if (h.add_remote(tag, block)) [[unlikely]]
+    return leave_after_many_foreign(h);
+  h.lock.leave();
 }
 
 [[gnu::noinline]] void deallocate_without_heap(void* block, std::uint32_t tag) {
@@ -303,13 +301,15 @@ void* allocate_zeroed_in_slab(std::size_t size) {
 
 // A block in a slab, which was live until now. Where threads exchange blocks, every free comes
 // here.
-inline void deallocate_in_slab(void* block, std::uint32_t tag) {
-  heap::mark_freed(block);
+inline void deallocate_in_slab(void* block, std::uint32_t tag, std::uintptr_t mark) {
+  heap::mark_freed(block, mark);
   heap::thread_state& thread = heap::this_thread;
   if (thread.owned == nullptr) [[unlikely]]
     return deallocate_without_heap(block, tag);
   heap::heap& h = *thread.owned;
   if ((tag ^ thread.tag) >= heap::tag_class_end) {
+    if ((tag & heap::tag_shared) != 0) [[unlikely]]
+      return deallocate_in_shared(block, tag);
     if (!heap::keep_foreign(h, thread, tag, block))
       deallocate_foreign(h, block, tag);
     return;
@@ -323,7 +323,7 @@ inline void deallocate_in_slab(void* block, std::uint32_t tag) {
 // What the tag and the mark alone do not say to be a live block.
 [[gnu::noinline]] void deallocate_suspect(void* block, std::uint32_t tag) {
   if (require_live(use_free, block))
-    deallocate_in_slab(block, tag);
+    deallocate_in_slab(block, tag, heap::freed_mark());
 }
 
 // What is known of mappings is looked up inside of the gate, if that can be: then no signal handler
@@ -454,14 +454,15 @@ void* reallocate_big(void* block, std::size_t size) {
 
 inline void deallocate_uncached(void* block) {
   std::uintptr_t unit = 0;
+  std::uintptr_t mark = 0;
   std::uint32_t tag = page::tag_none;
-  if (page::primary.find(block, unit)) [[likely]]
+  if (page::primary.find(block, unit, page::primary.minus_base, mark)) [[likely]]
     tag = page::primary.tags[unit].load(std::memory_order_relaxed);
   if (tag >> page::tag_owner_shift == 0) [[unlikely]]
     return deallocate_elsewhere(block);
-  if (!heap::looks_live(block, tag)) [[unlikely]]
+  if (!heap::looks_live(block, tag, mark)) [[unlikely]]
     return deallocate_suspect(block, tag);
-  deallocate_in_slab(block, tag);
+  deallocate_in_slab(block, tag, mark);
 }
 
 [[gnu::cold, gnu::noinline]] void deallocate_for_loader(void* block) {

@@ -44,6 +44,11 @@ std::size_t growth_bytes(unsigned class_index, unsigned capacity) {
              : std::size_t{capacity - info.initial_cached} * info.block_bytes;
 }
 
+// How many blocks a refill brings, and how many a flush takes.
+unsigned refilled(const cache_array& array) {
+  return (array.capacity + 1u) / 2;
+}
+
 unsigned filled(const cache_bin& bin, const cache_array& array) {
   return static_cast<unsigned>(bin.top - array.slots);
 }
@@ -79,6 +84,7 @@ bool set_capacity(heap& h, thread_state& thread, unsigned class_index, unsigned 
     array.slots[array.capacity + 1] = nullptr;
   array.slots[capacity + 1] = reinterpret_cast<void*>(end_of_array);
   array.capacity = static_cast<std::uint16_t>(capacity);
+  array.kept = static_cast<std::uint16_t>(class_index < first_kept_class ? 0 : refilled(array));
   return true;
 }
 
@@ -150,8 +156,7 @@ void* refill(heap& h, thread_state& thread, unsigned class_index) {
   cache_array& array = h.classes[class_index].cache;
   cache_bin& bin = thread.bins[class_index];
   METE_DEBUG_CHECK(bin.top == array.slots);
-  const unsigned taken =
-      h.take(class_index, array.slots + 1, (array.capacity + 1u) / 2, fresh_from);
+  const unsigned taken = h.take(class_index, array.slots + 1, refilled(array), fresh_from);
   if (taken == 0)
     return nullptr;
   std::reverse(array.slots + 1, array.slots + 1 + taken); // the lowest address is popped first
@@ -167,7 +172,7 @@ void overflow(heap& h, thread_state& thread, unsigned class_index, void* block) 
   cache_array& array = h.classes[class_index].cache;
   cache_bin& bin = thread.bins[class_index];
   if (is_full(bin))
-    flush(h, thread, class_index, (array.capacity + 1u) / 2);
+    flush(h, thread, class_index, refilled(array));
   *++bin.top = block;
 }
 

@@ -32,14 +32,14 @@ void* take_for_calloc(heap& h, thread_state& thread, unsigned class_index, bool&
 
 // Puts a foreign block where the next one of its class will be taken from, if this thread uses the
 // class and has fewer than a refill brings. It still belongs to its owner, and goes home by a
-// flush. A shared heap's is not kept: it would outlive an explicit heap that is destroyed.
-// REQUIRES: only that the thread owns the heap; its lock is not needed.
-inline bool keep_foreign(heap& h, thread_state& thread, std::uint32_t tag, void* block) {
+// flush. REQUIRES: only that the thread owns the heap, whose lock is not needed; the block is not a
+// shared heap's, because it could outlive an explicit heap that is destroyed.
+inline bool keep_foreign(const heap& h, thread_state& thread, std::uint32_t tag, void* block) {
+  METE_DEBUG_CHECK((tag & tag_shared) == 0);
   const unsigned class_index = class_of_tag(tag);
   cache_bin& bin = thread.bins[class_index];
   const cache_array& array = h.classes[class_index].cache;
-  if (array.capacity == 0 || class_index < first_kept_class || (tag & tag_shared) != 0 ||
-      static_cast<std::size_t>(bin.top - array.slots) >= (array.capacity + 1u) / 2)
+  if (static_cast<std::size_t>(bin.top - array.slots) >= array.kept) // 0 where there is no array
     return false;
   *++bin.top = block;
   return true;

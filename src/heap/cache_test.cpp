@@ -402,18 +402,5 @@ TEST_F(foreign_blocks_test, blocks_that_share_cache_lines_are_not_kept) {
   }
 }
 
-TEST_F(foreign_blocks_test, blocks_of_a_shared_heap_are_not_kept) {
-  constexpr unsigned index = 9;
-  heap* const shared = create_shared_heap();
-  push(index, pop(index));
-  const std::vector<void*> blocks = take_foreign(*shared, index, 1);
-  EXPECT_FALSE(keep(blocks[0]));
-  {
-    lock_guard guard(*shared->shared_lock);
-    shared->release_everything();
-  }
-  destroy_shared_heap(*shared);
-}
-
 } // namespace
 } // namespace mete::heap

@@ -44,11 +44,12 @@ inline void prefetch_mark(const void* block) {
 #endif
 }
 
-inline bool is_marked_freed(const void* block) {
-  return static_cast<const std::uintptr_t*>(block)[1] == freed_mark();
+// `mark`: for a caller that has it at hand.
+inline bool is_marked_freed(const void* block, std::uintptr_t mark = freed_mark()) {
+  return static_cast<const std::uintptr_t*>(block)[1] == mark;
 }
-inline void mark_freed(void* block) {
-  second_word(block) = freed_mark();
+inline void mark_freed(void* block, std::uintptr_t mark = freed_mark()) {
+  second_word(block) = mark;
 }
 // Returns the block, which may be null.
 inline void* remove_mark(void* block) {

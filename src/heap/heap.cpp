@@ -322,6 +322,13 @@ void heap::put_many(unsigned class_index, void* const* blocks, unsigned count) {
   }
 }
 
+void heap::deliver_outbox() {
+  const std::size_t bytes = outbox_.bytes();
+  outbox_.deliver();
+  freed_since_tick += bytes; // the heaps that they go to may have nobody to notice
+  balance_bytes -= static_cast<std::ptrdiff_t>(bytes);
+}
+
 // Blocks have come back to the slab: it may have to change its list, or may go altogether.
 void heap::after_return(slab& s) {
   class_state& state = classes[s.class_index];

@@ -37,6 +37,7 @@ struct cache_array {
   std::uint16_t capacity = 0;
   std::uint16_t room = 0;   // capacity that there is memory for
   std::uint16_t misses = 0; // since the last look
+  std::uint16_t kept = 0;   // up to so many blocks, others' are kept (keep_foreign())
 };
 
 struct class_state {
@@ -107,20 +108,21 @@ public:
   // Blocks of one class come back, to this heap's slabs or on their way to others.
   void put_many(unsigned class_index, void* const* blocks, unsigned count);
 
-  // A block of another heap, whose unit has this tag, into the outbox. True if that has to be
-  // delivered now. REQUIRES: the other heap is not shared.
+  // A block of another heap, whose unit has this tag, into the outbox. True now and then: it is
+  // time for deliver_full_outbox(), and to think of a tick. REQUIRES: the other heap is not shared.
   [[nodiscard]] bool add_remote(std::uint32_t tag, void* block) {
     METE_DEBUG_CHECK((tag & tag_shared) == 0);
-    const std::size_t bytes = size_classes[class_of_tag(tag)].block_bytes;
-    balance_bytes -= static_cast<std::ptrdiff_t>(bytes);
-    freed_since_tick += bytes; // the heap that it goes to may have nobody to notice
-    return outbox_.add(block, bytes);
+    return outbox_.add(block, size_classes[class_of_tag(tag)].block_bytes);
   }
   void put_remote(std::uint32_t tag, void* block) {
     if (add_remote(tag, block)) [[unlikely]]
-      outbox_.deliver();
+      deliver_full_outbox();
   }
-  void deliver_outbox() { outbox_.deliver(); }
+  void deliver_full_outbox() {
+    if (outbox_.is_full())
+      deliver_outbox();
+  }
+  void deliver_outbox();
 
   // Whether a free block waits in the cache of the heap's thread, which may be at work, or in the
   // outbox. O(blocks cached).

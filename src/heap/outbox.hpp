@@ -11,6 +11,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "base/check.hpp"
 #include "base/units.hpp"
 
 #include <algorithm>
@@ -21,23 +22,29 @@ namespace mete::heap {
 
 class outbox {
 public:
-  // True when it is time to deliver. REQUIRES: it was not before.
+  // True now and then, and always if it is_full() now. REQUIRES: it was not before.
   [[nodiscard]] bool add(void* block, std::size_t block_bytes) {
+    METE_DEBUG_CHECK(!is_full());
     blocks_[count_++] = block;
     bytes_ += block_bytes;
-    return count_ == capacity || bytes_ >= max_bytes;
+    return count_ % blocks_per_look == 0 || bytes_ >= max_bytes;
   }
+  // It is time to deliver.
+  bool is_full() const { return count_ == capacity || bytes_ >= max_bytes; }
 
   // To every slab its blocks. O(n) in what it holds.
   void deliver();
 
   unsigned count() const { return count_; }
+  std::size_t bytes() const { return bytes_; }
   bool contains(const void* block) const {
     return std::find(blocks_, blocks_ + count_, block) != blocks_ + count_;
   }
 
 private:
   static constexpr unsigned capacity = 256;
+  static constexpr unsigned blocks_per_look = 64;
+  static_assert(capacity % blocks_per_look == 0);
   static constexpr std::size_t max_bytes = 64 * KiB; // big blocks don't wait by the megabyte
 
   unsigned count_ = 0;

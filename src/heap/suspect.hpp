@@ -33,9 +33,9 @@ struct use_of_block {
 // Whether address, tag and mark alone say that a live block begins there; so never for slabs of
 // several units, and for slabs with purged pages. REQUIRES: `tag` is of the block's unit, and has
 // an owner.
-inline bool looks_live(const void* block, std::uint32_t tag) {
+inline bool looks_live(const void* block, std::uint32_t tag, std::uintptr_t mark = freed_mark()) {
   constexpr std::uint32_t bin_bits = (tag_class_end - 1) & ~tag_shared;
-  return thread_access().begins_block(tag & bin_bits, block) && !is_marked_freed(block);
+  return thread_access().begins_block(tag & bin_bits, block) && !is_marked_freed(block, mark);
 }
 
 // The same for all slabs, by what is known of the block's own.
