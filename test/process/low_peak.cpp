@@ -128,6 +128,7 @@ void growth() {
 int main(int argc, char** argv) {
   require_mete();
   CHECK_EQ(argc, 2);
+  stay_on_this_processor(); // whose heap is to use again what lies free
   std::string_view which = argv[1];
   if (which == "holes") {
     holes();
